@@ -1,0 +1,363 @@
+"""The Rust engine as Python sees it: queue, delivery, codecs and the test sink.
+
+Conventions: every call that can block or burn CPU releases the GIL; batches go in and come out as
+one object; a body never becomes a Python object on its way from the queue to the wire. Outcomes of
+SMTP are values; exceptions mean misuse, shutdown or a bug.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, final
+
+Append = tuple[str, int, bytes | None, bytes | None]
+"""(topic, partition, key, value): a key makes it an upsert of a compacted topic, whose tombstone is
+a value of None; append topics take no key."""
+
+Position = tuple[str, int]
+"""(topic, partition)."""
+
+Row = tuple[str, int, int, int, bytes]
+"""(topic, partition, offset, appended_at_us, value)."""
+
+VERSION: Final[str]
+
+class EngineError(Exception):
+    """Misuse, shutdown or an I/O failure below; the text names what and how to mend it."""
+
+class QueueLocked(EngineError):
+    """Another process owns the embedded queue; the text names it."""
+
+# --- the embedded queue ----------------------------------------------------------------------
+
+@final
+class EmbeddedQueue:
+    """The durable log on one machine; owned by one process, safe to share between threads."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        partitions: int = 64,
+        max_age_s: int = 604_800,
+        max_bytes: int = 0,
+        max_records: int = 0,
+    ) -> None:
+        """Open or create the queue at ``path``; a torn tail is cut and reported by ``recovery``.
+
+        Retention: records older than ``max_age_s`` go, and the oldest beyond ``max_bytes`` or
+        ``max_records`` (0: no bound); never one that group "worker" has not committed.
+        Raises QueueLocked when another process holds it, EngineError on I/O.
+        """
+    @property
+    def partitions(self) -> int: ...
+    @property
+    def recovery(self) -> list[str]:
+        """What recovery cut at start, in words; empty after a clean stop."""
+    def append(self, appends: Sequence[Append]) -> list[int]:
+        """Make all durable, then return their offsets in order (0 for compacted topics).
+
+        The append-topic records of one call are atomic; they are on disk before the compacted
+        ones of the same call. Blocks for one group-committed fdatasync.
+        """
+    def get(self, topic: str, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The newest values of a compacted topic, one answer per key, in order."""
+    def compacted(
+        self, topic: str, partition: int, after: bytes | None = None, limit: int = 1000
+    ) -> list[tuple[bytes, bytes]]:
+        """Up to ``limit`` live (key, value) pairs in key order, starting after key ``after``."""
+    def consumer(self, group: str, topics: Sequence[str]) -> EmbeddedConsumer:
+        """A reader with its own positions, starting at the group's committed offsets.
+
+        An empty ``group`` reads from the oldest record and cannot commit.
+        """
+    def offsets(self, topic: str) -> list[tuple[int, int]]:
+        """(oldest, end) per partition; end is the offset the next record gets."""
+    def oldest_at_us(self, topic: str, partition: int, offset: int) -> int | None:
+        """When the record at or after ``offset`` was appended; None when there is none."""
+    def committed(self, group: str) -> dict[Position, tuple[int, bytes]]:
+        """Committed offset and note of every partition the group has committed."""
+    def apply_retention(self) -> int:
+        """Drop what retention allows; the number of records dropped."""
+    def close(self) -> None: ...
+
+@final
+class EmbeddedConsumer:
+    """Reads append topics in partition order, fairly over partitions."""
+
+    def poll(self, max_records: int, max_bytes: int, timeout_ms: int) -> RecordBatch:
+        """Wait until there is something or the time is over (then an empty batch)."""
+    def commit(self, positions: Mapping[Position, tuple[int, bytes]]) -> None:
+        """Store (next offset, note) per partition, durably."""
+    def committed(self) -> dict[Position, tuple[int, bytes]]: ...
+    def pause(self, positions: Sequence[Position]) -> None: ...
+    def resume(self, positions: Sequence[Position]) -> None: ...
+    def seek(
+        self, topic: str, partition: int, *, offset: int | None = None, time_us: int | None = None
+    ) -> None: ...
+    def lag(self) -> dict[Position, int]:
+        """Records between this reader's position and the end."""
+    def close(self) -> None: ...
+
+@final
+class RecordBatch:
+    """Records of one poll, still in Rust."""
+
+    def __len__(self) -> int: ...
+    def rows(self) -> list[Row]: ...
+    def next_offsets(self) -> dict[Position, int]:
+        """The offset after the last record of each partition in this batch."""
+
+# --- codecs ----------------------------------------------------------------------------------
+
+def encode_messages(messages: Sequence[object], partitions: int) -> list[Append]:
+    """Encode `postalynk.model.AcceptedMessage` objects: for each, its record for ``email.send.*``
+    and its ACCEPTED event for ``email.events``, in that order, ready for ``append``."""
+
+def partition_of(org: str, partitions: int) -> int: ...
+def new_message_id(now_ms: int) -> bytes:
+    """A fresh UUIDv7 (RFC 9562 section 5.7), 16 bytes."""
+
+def parse_address(text: str) -> str:
+    """A normal form (domain as A-label, lower case) of an RFC 5321 mailbox.
+
+    Raises ValueError with the reason in plain words.
+    """
+
+def parse_mailbox(text: str) -> tuple[str, str]:
+    """(display name, normal address) of ``Name <a@b>`` or ``a@b``; raises ValueError."""
+
+def check_header(name: str, value: str) -> None:
+    """Raises ValueError when a custom header may not be set or its value could inject one."""
+
+def decode_dead_letter(value: bytes) -> dict[str, object]:
+    """A record of ``email.dlq`` as a dict; raises ValueError."""
+
+@final
+class EventColumns:
+    """Events of a batch as columns for a projection (one list per column, equal lengths)."""
+
+    def __init__(self, batch: RecordBatch | Sequence[Row]) -> None: ...
+    @property
+    def undecodable(self) -> list[tuple[str, int, int, str]]:
+        """(topic, partition, offset, reason) of records that are no events."""
+    def messages(self) -> dict[str, list[object]]:
+        """Columns of the accepted messages: id (bytes), org, accepted_at_us, expires_at_us, lane,
+        sender, to, cc, bcc, reply_to (JSON array texts), subject, tags (JSON object text),
+        size_bytes, recipients (JSON array text), message_id_header."""
+    def events(self) -> dict[str, list[object]]:
+        """Columns of all events but ACCEPTED: message_id (bytes), org, recipient, attempt, kind (text),
+        at_us, recorded_at_us, address, due_at_us, reason, and those of Attempt by their names in
+        the schema (pool, source, site, mx, peer, reply_code, enhanced, reply, class, phase, tls,
+        connect_us, mail_us, dot_us, total_us, policy_version, route_reason, fallback, size_bytes,
+        tls_refused)."""
+
+@final
+class Audit:
+    """Accounts for every accepted delivery from the log alone (G1)."""
+
+    def __init__(self) -> None: ...
+    def events(self, batch: RecordBatch) -> None:
+        """Take in records of ``email.events``."""
+    def pending(self, batch: RecordBatch) -> None:
+        """Take in records of ``email.send.*`` at or above the low-water mark."""
+    def deferred(self, keys: Sequence[bytes]) -> None:
+        """Take in live keys of ``email.deferred``."""
+    def dead(self, batch: RecordBatch) -> None:
+        """Take in records of ``email.dlq``."""
+    def result(self) -> tuple[int, dict[str, int], list[str], list[str]]:
+        """(accepted deliveries, count per state, ids unaccounted for, ids delivered twice)."""
+
+# --- delivery --------------------------------------------------------------------------------
+
+@final
+class Engine:
+    """Route targets, ready queues, signing and SMTP; runs on its own threads."""
+
+    def __init__(self, settings_json: str) -> None:
+        """``settings_json``: see `postalynk.engine.EngineSettings`."""
+    def configure(self, pools_json: str) -> None:
+        """Swap pools and sources: ``{"sources": [{"name","ip","ehlo"}], "pools": [{"name",
+        "sources": {source: weight}}]}``."""
+    def set_signers(self, signers: Sequence[tuple[str, str, str, bytes]]) -> None:
+        """Swap the DKIM keys: (domain, selector, "rsa" | "ed25519", PKCS#8 DER)."""
+    # consume
+    def room(self, timeout_ms: int) -> int:
+        """How many more records may be admitted now; waits until it is above 0 or time is over."""
+    def admit(
+        self, batch: RecordBatch | Sequence[Row], events_end: Mapping[int, int]
+    ) -> list[tuple[str, int, int, str, bytes]]:
+        """Decode, fan out and start site look-ups; what the done-set knows is skipped.
+
+        ``events_end``: the end offset of ``email.events`` per partition, read before the poll.
+        Returns what cannot be decoded: (topic, partition, offset, reason, value); each must be
+        dead-lettered and then named to `discarded`.
+        """
+    def discarded(self, positions: Sequence[tuple[str, int, int]]) -> None: ...
+    def due(self, max_deliveries: int) -> list[tuple[int, list[bytes]]]:
+        """Deferrals whose time has come: (partition, keys of ``email.deferred``)."""
+    def admit_deferred(
+        self, partition: int, keys: Sequence[bytes], values: Sequence[bytes | None]
+    ) -> list[tuple[bytes, str]]:
+        """Deferrals read back from the queue; returns (key, reason) of undecodable ones."""
+    # route
+    def routable(self, max_deliveries: int, timeout_ms: int) -> RouteBatch: ...
+    def dispatch(
+        self, batch: RouteBatch, routes: Sequence[RouteSpec], choice: Sequence[int]
+    ) -> None:
+        """Send: ``choice[i]`` is the index in ``routes`` of delivery ``i``."""
+    # record
+    def outcomes(self, max_outcomes: int, timeout_ms: int) -> OutcomeBatch: ...
+    def recorded(self, batch: OutcomeBatch, event_offsets: Sequence[int]) -> None:
+        """The batch's events (at these offsets) and deferrals are durable: advance the low-water
+        marks, start timers, free the journal's slots."""
+    # commit
+    def commits(self) -> dict[Position, tuple[int, bytes]]:
+        """Low-water offset and note (events position) per partition that moved since last asked."""
+    # restore, in this order, before the first admit
+    def restore_events(self, batch: RecordBatch) -> None:
+        """Fill the done-set from ``email.events`` from the noted position to the end."""
+    def restore_deferred(
+        self, partition: int, pairs: Sequence[tuple[bytes, bytes]]
+    ) -> list[Append]:
+        """Start timers; returns the tombstones of deferrals the done-set shows to be over."""
+    def restored(self) -> int:
+        """Restoring is complete; the number of attempts in doubt that the journal shows."""
+    # observe and stop
+    def in_flight(self) -> int: ...
+    def deferred(self) -> int:
+        """Deferrals with a timer."""
+    def snapshot(self) -> str:
+        """JSON: in flight per lane, organization and site; paths with state, connections, ready."""
+    def metrics(self) -> str:
+        """Prometheus text exposition (format 0.0.4)."""
+    def drain(self, timeout_ms: int) -> bool:
+        """Start nothing new, finish open transactions; True when none is left."""
+    def stop(self) -> None: ...
+
+RouteSpec = tuple[str, tuple[str, ...], int, tuple[tuple[str, str, str], ...], str, bool, str]
+"""(pool, fallback pools, not_before_us, header operations (op, name, value), reason, is the
+fallback route (G4), policy version)."""
+
+@final
+class Delivery:
+    """A read-only view of one delivery for a policy; satisfies `postalynk.policy.Message`."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def org(self) -> Organization: ...
+    @property
+    def priority(self) -> str: ...
+    @property
+    def lane(self) -> str: ...
+    @property
+    def tags(self) -> dict[str, str]: ...
+    @property
+    def sender(self) -> str: ...
+    @property
+    def sender_domain(self) -> str: ...
+    @property
+    def rcpt(self) -> Recipient: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def age_s(self) -> float: ...
+    @property
+    def last_reply(self) -> str: ...
+
+@final
+class Organization:
+    @property
+    def id(self) -> str: ...
+    @property
+    def plan(self) -> str: ...
+
+@final
+class Recipient:
+    @property
+    def address(self) -> str: ...
+    @property
+    def domain(self) -> str: ...
+    @property
+    def site(self) -> str: ...
+    @property
+    def provider(self) -> str: ...
+
+@final
+class RouteBatch:
+    """Deliveries whose site is known, waiting for a route."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Delivery: ...
+    def deliveries(self) -> list[Delivery]: ...
+
+@final
+class Failure:
+    """What `retry` is asked about: an attempt that did not succeed."""
+
+    @property
+    def index(self) -> int:
+        """Its place in the OutcomeBatch."""
+    @property
+    def delivery(self) -> Delivery: ...
+    @property
+    def kind(self) -> str:
+        """deferred or in_doubt."""
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def code(self) -> int: ...
+    @property
+    def enhanced(self) -> str: ...
+    @property
+    def reply(self) -> str: ...
+    @property
+    def class_(self) -> str: ...
+    @property
+    def first_attempt_at_us(self) -> int: ...
+    @property
+    def at_us(self) -> int: ...
+    @property
+    def expires_at_us(self) -> int: ...
+    @property
+    def in_doubt(self) -> str:
+        """The organization's wish: retry, hold or assume_delivered."""
+
+@final
+class OutcomeBatch:
+    """One entry per attempt that ended (or was parked), in the order they ended."""
+
+    def __len__(self) -> int: ...
+    def failures(self) -> list[Failure]:
+        """Deferred and in-doubt entries, each of which needs `schedule` or `expire`."""
+    def schedule(self, index: int, due_at_us: int) -> None: ...
+    def expire(self, index: int, reason: str) -> None:
+        """No further attempt: the delivery becomes expired (or stays in_doubt when held)."""
+    def events(self) -> list[Append]:
+        """Encoded events, one per entry but the parked ones."""
+    def deferrals(self) -> list[Append]:
+        """Upserts and tombstones of ``email.deferred``."""
+
+# --- keys and testing ------------------------------------------------------------------------
+
+def dkim_sign(
+    message: bytes, domain: str, selector: str, algorithm: str, pkcs8_der: bytes, now_s: int
+) -> bytes:
+    """The message with a DKIM-Signature in front (RFC 6376); raises ValueError."""
+
+def dkim_generate(algorithm: str) -> bytes:
+    """A new PKCS#8 DER key: "rsa" (2,048 bits) or "ed25519"."""
+
+def dkim_record(algorithm: str, pkcs8_der: bytes) -> str:
+    """The TXT record that publishes the key (RFC 6376 section 3.6.1, RFC 8463)."""
+
+@final
+class Sink:
+    """An SMTP receiver on loopback that keeps nothing but a count and a ledger (testkit)."""
+
+    def __init__(self, listen: str = "127.0.0.1:0", *, ledger: str | None = None) -> None: ...
+    @property
+    def address(self) -> str: ...
+    def received(self) -> int: ...
+    def stop(self) -> None: ...

@@ -1,0 +1,49 @@
+"""Every exception Postalynk raises on purpose.
+
+    PostalynkError
+    ├── SettingsError        a key of the configuration, its value and what would be right
+    ├── ControlError         an operator's request that cannot be carried out
+    │   └── NotRunning       the command needs a running `postalynk up`
+    ├── QueueError           the queue cannot take or give records
+    ├── StorageError         PostgreSQL is out of reach or answers wrongly
+    └── PolicyError          a policy that cannot be loaded
+
+What a receiver replied is never an exception: it is an outcome. What an API caller did wrong is a
+list of problems (`postalynk.ingest`), not an exception either.
+"""
+
+
+class PostalynkError(Exception):
+    """The root; `fix` says what to do about it, in one sentence."""
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.fix})" if self.fix else self.message
+
+
+class SettingsError(PostalynkError):
+    """A setting is unknown or wrong; the message names the key, the value and the file or variable."""
+
+
+class ControlError(PostalynkError):
+    """An operator's request that cannot be carried out."""
+
+
+class NotRunning(ControlError):
+    """The command needs a running Postalynk and none answers."""
+
+
+class QueueError(PostalynkError):
+    """The queue cannot take or give records."""
+
+
+class StorageError(PostalynkError):
+    """PostgreSQL is out of reach or answers wrongly."""
+
+
+class PolicyError(PostalynkError):
+    """A policy that cannot be loaded; the message names file and line."""

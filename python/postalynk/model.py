@@ -1,0 +1,74 @@
+"""The vocabulary as types: what accept makes, what the queue carries, what a projection shows."""
+
+from typing import Literal, NewType
+
+import msgspec
+
+OrgId = NewType("OrgId", str)
+"""``org_`` and 20 characters; the tenant and the sharding key."""
+
+Lane = Literal["high", "normal", "bulk"]
+"""Priority class; each has its own topic."""
+
+State = Literal[
+    "queued",
+    "deferred",
+    "delivered",
+    "bounced",
+    "expired",
+    "suppressed",
+    "cancelled",
+    "dead_lettered",
+    "in_doubt",
+]
+"""Where a delivery stands; every one but queued, deferred and in_doubt is final."""
+
+InDoubt = Literal["retry", "hold", "assume_delivered"]
+"""What an organization wants done with an attempt whose end nobody knows (G2)."""
+
+
+class Mailbox(msgspec.Struct, frozen=True):
+    """A display name (may be empty) and an address whose domain is an A-label."""
+
+    name: str
+    address: str
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """A decoded attachment; with a `content_id` it is shown inline."""
+
+    filename: str
+    content_type: str
+    content: bytes
+    content_id: str = ""
+
+
+class AcceptedMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A validated message, as `postalynk.engine.encode_messages` wants it.
+
+    Times are microseconds since the Unix epoch. `recipients` is the envelope: to, cc and bcc
+    without duplicates, in that order.
+    """
+
+    id: bytes
+    org: str
+    accepted_at_us: int
+    expires_at_us: int
+    lane: Lane
+    reverse_path: str
+    recipients: list[str]
+    from_: Mailbox
+    to: list[Mailbox]
+    cc: list[Mailbox]
+    bcc: list[Mailbox]
+    reply_to: list[Mailbox]
+    subject: str
+    text: str
+    html: str
+    headers: list[tuple[str, str]]
+    attachments: list[Attachment]
+    tags: list[tuple[str, str]]
+    message_id: str
+    dkim_domain: str
+    plan: str
+    in_doubt: InDoubt
