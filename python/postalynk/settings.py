@@ -1,0 +1,252 @@
+"""Every setting, its default and where its value came from.
+
+One TOML file (`postalynk.toml`, `--config F` or ``POSTALYNK_CONFIG``); every key also as
+``POSTALYNK_API__LISTEN=…`` in the environment, which wins. Frozen once loaded. `Settings.origins`
+remembers the file or variable behind each value so that `postalynk doctor` can say why it is so.
+Relative paths are relative to the directory of the file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+
+from postalynk.errors import SettingsError
+
+ENV_PREFIX = "POSTALYNK_"
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the file; unknown keys are refused."""
+
+
+class Api(Section, frozen=True):
+    """The HTTP API."""
+
+    listen: str = "127.0.0.1:8080"
+    max_body_bytes: int = 30_000_000
+    """Larger requests are refused with 413 before they are buffered."""
+
+
+class Submission(Section, frozen=True):
+    """SMTP in; accepted as a key today, listened on once SMTP submission is built."""
+
+    listen: str = "127.0.0.1:2525"
+
+
+class Metrics(Section, frozen=True):
+    """Prometheus exposition."""
+
+    listen: str = "127.0.0.1:9090"
+
+
+class Queue(Section, frozen=True):
+    """The log that is the truth."""
+
+    url: str = "embedded:data/queue"
+    partitions: int = 64
+    """A power of two; fixed once the queue exists."""
+    retention_s: int = 604_800
+    """Seven days: longer than any message may be retried, so a replay finds everything."""
+    retention_bytes: int = 0
+    """0: no bound but time."""
+    retention_records: int = 0
+    """0: no bound but time; the embedded log keeps about 45 bytes of index per record in memory."""
+
+
+class Hot(Section, frozen=True):
+    """PostgreSQL: a projection for people and the API."""
+
+    url: str = "embedded:data/hot"
+    retention_days: int = 30
+
+
+class Warm(Section, frozen=True):
+    """ClickHouse; read by later releases."""
+
+    url: str = "chdb:data/warm"
+
+
+class Cold(Section, frozen=True):
+    """Object storage; read by later releases."""
+
+    url: str = "file:data/cold"
+
+
+class Dns(Section, frozen=True):
+    """Empty: the system's resolvers."""
+
+    servers: tuple[str, ...] = ()
+
+
+class Smtp(Section, frozen=True):
+    """SMTP out."""
+
+    port: int = 25
+
+
+class Delivery(Section, frozen=True):
+    """How mail leaves."""
+
+    smart_host: str = ""
+    """``host:port``: everything goes there instead of to the recipients' MX hosts."""
+    ehlo: str = ""
+    """Name for EHLO where a source has none of its own; empty: the host's name."""
+    smtp: Smtp = Smtp()
+    shards: int = 0
+    """I/O threads; 0: one per four cores."""
+    signing_threads: int = 0
+    """Threads that compose and sign; 0: one per core."""
+    connections: int = 0
+    """Most connections per path; 0: the provider's own limit, 10 elsewhere, 20 to a smart host."""
+    per_connection: int = 0
+    """Most messages per connection; 0: the provider's own limit."""
+    rate: str = ""
+    """Most messages per path, such as ``100/s``; empty: the provider's own limit."""
+    max_in_flight: int = 10_000
+    """Deliveries in the engine at a time; the rest waits in the queue."""
+
+
+class Policy(Section, frozen=True):
+    """The directory of the Python policy; empty: the default policy shipped with Postalynk."""
+
+    path: str = ""
+    budget_ms: float = 5.0
+    """Time a hook may take per delivery, averaged over a batch, before the fallback is taken."""
+
+
+class Control(Section, frozen=True):
+    """Keys at rest."""
+
+    master_key_file: str = ""
+    """32 random bytes, base64; empty: ``master.key`` beside the queue, made at first start."""
+
+
+class Settings(Section, frozen=True):
+    """All sections; build it with `load`."""
+
+    api: Api = Api()
+    submission: Submission = Submission()
+    metrics: Metrics = Metrics()
+    queue: Queue = Queue()
+    hot: Hot = Hot()
+    warm: Warm = Warm()
+    cold: Cold = Cold()
+    dns: Dns = Dns()
+    delivery: Delivery = Delivery()
+    policy: Policy = Policy()
+    control: Control = Control()
+    directory: str = "."
+    """Where relative paths start; set by `load`."""
+    origins: dict[str, str] = {}
+    """``api.listen`` → the file or variable that set it; keys left at their default are absent."""
+
+    def path(self, text: str) -> Path:
+        """A path of a setting, made absolute."""
+        return (Path(self.directory) / text).resolve()
+
+
+def load(file: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the file, then the environment over it.
+
+    ``file`` None: ``POSTALYNK_CONFIG``, else ``postalynk.toml`` here if there is one, else defaults.
+    Raises SettingsError naming the key, its value, its origin and what would be right.
+    """
+    environ = os.environ if environ is None else environ
+    name = file or environ.get("POSTALYNK_CONFIG") or ""
+    if not name and Path("postalynk.toml").is_file():
+        name = "postalynk.toml"
+    tree: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    if name:
+        tree = _read(Path(name))
+        _note(tree, name, "", origins)
+    for variable, text in sorted(environ.items()):
+        if variable.startswith(ENV_PREFIX) and "__" in variable:
+            keys = variable.removeprefix(ENV_PREFIX).lower().split("__")
+            _put(tree, keys, text, variable)
+            origins[".".join(keys)] = variable
+    for reserved in ("directory", "origins"):
+        if reserved in tree:
+            raise SettingsError(f"{name}: unknown section [{reserved}]", fix="remove it")
+    directory = str(Path(name).resolve().parent) if name else str(Path.cwd())
+    return _convert(tree, origins, directory)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read the configuration {path}: {error.strerror}", fix="check --config"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}", fix="mend that line") from error
+
+
+def _note(tree: Mapping[str, Any], origin: str, prefix: str, origins: dict[str, str]) -> None:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            _note(value, origin, f"{prefix}{key}.", origins)
+        else:
+            origins[f"{prefix}{key}"] = origin
+
+
+def _put(tree: dict[str, Any], keys: list[str], text: str, variable: str) -> None:
+    """Set one environment value, as a list where the setting is one, else as text to convert."""
+    node = tree
+    for key in keys[:-1]:
+        node = node.setdefault(key, {})
+        if not isinstance(node, dict):
+            raise SettingsError(f"{variable} sets a key below a plain value", fix="unset it")
+    section = get_type_hints(Settings).get(keys[0])
+    is_list = section is Dns and keys[-1] == "servers"
+    node[keys[-1]] = [item.strip() for item in text.split(",") if item.strip()] if is_list else text
+
+
+def _convert(tree: dict[str, Any], origins: dict[str, str], directory: str) -> Settings:
+    try:
+        # Not strict: numbers and booleans arrive as text from the environment.
+        settings = msgspec.convert(
+            {**tree, "directory": directory, "origins": origins}, Settings, strict=False
+        )
+    except msgspec.ValidationError as error:
+        text = str(error)
+        key = text.rpartition("`$.")[2].rstrip("`") if "`$." in text else ""
+        origin = origins.get(key) or next(
+            (where for name, where in origins.items() if name.startswith(key)), "configuration"
+        )
+        raise SettingsError(f"{origin}: {text}", fix="see docs/reference/settings.md") from error
+    _check(settings)
+    return settings
+
+
+def _check(settings: Settings) -> None:
+    def refuse(key: str, value: object, fix: str) -> None:
+        origin = settings.origins.get(key, "default")
+        raise SettingsError(f"{key} = {value!r} (from {origin}) is not usable", fix=fix)
+
+    for key, listen in (
+        ("api.listen", settings.api.listen),
+        ("submission.listen", settings.submission.listen),
+        ("metrics.listen", settings.metrics.listen),
+    ):
+        host, _, port = listen.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65_535:
+            refuse(key, listen, "write host:port, such as 127.0.0.1:8080")
+    partitions = settings.queue.partitions
+    if partitions < 1 or partitions > 4096 or partitions & (partitions - 1):
+        refuse("queue.partitions", partitions, "use a power of two from 1 to 4096")
+    if not settings.queue.url.startswith(("embedded:", "kafka:")):
+        refuse("queue.url", settings.queue.url, "write embedded:DIRECTORY or kafka://host:9092")
+    if not settings.hot.url.startswith(("embedded:", "postgresql:", "postgres:")):
+        refuse("hot.url", settings.hot.url, "write embedded:DIRECTORY or postgresql://…")
+    if settings.delivery.smart_host and ":" not in settings.delivery.smart_host:
+        refuse("delivery.smart_host", settings.delivery.smart_host, "write host:port")
+    if settings.delivery.max_in_flight < 1:
+        refuse("delivery.max_in_flight", settings.delivery.max_in_flight, "use 1 or more")
