@@ -65,7 +65,10 @@ pub fn classify(reply: &Reply, phase: Phase) -> Class {
     if let Some(rule) = word_rule {
         return rule.class;
     }
-    if let Some(class) = reply.enhanced().and_then(|code| by_enhanced(code.subject, code.detail)) {
+    if let Some(class) = reply
+        .enhanced()
+        .and_then(|code| by_enhanced(code.subject, code.detail))
+    {
         return class;
     }
     match (reply.code(), phase) {
@@ -117,60 +120,290 @@ const fn rule(
     class: Class,
     sample: &'static str,
 ) -> Rule {
-    Rule { code, words, class, sample }
+    Rule {
+        code,
+        words,
+        class,
+        sample,
+    }
 }
 
 const RULES: &[Rule] = &[
     // Google
-    rule(None, &["4.7.28"], Class::Rate, "421 4.7.28 Gmail has detected an unusual rate of unsolicited mail originating from your IP address."),
-    rule(None, &["7.26", "gsmtp"], Class::Authentication, "550 5.7.26 This mail has been blocked because the sender is unauthenticated. - gsmtp"),
-    rule(None, &["7.27", "gsmtp"], Class::Authentication, "421 4.7.27 Your email has been rate limited because SPF authentication didn't pass. - gsmtp"),
-    rule(None, &["7.30", "gsmtp"], Class::Authentication, "421 4.7.30 Your email has been rate limited because DKIM authentication didn't pass. - gsmtp"),
-    rule(None, &["7.32", "gsmtp"], Class::Authentication, "421 4.7.32 Your email has been rate limited because the From: header isn't aligned. - gsmtp"),
-    rule(None, &["receiving mail at a rate"], Class::Rate, "450 4.2.1 The user you are trying to contact is receiving mail at a rate that prevents additional messages from being delivered."),
+    rule(
+        None,
+        &["4.7.28"],
+        Class::Rate,
+        "421 4.7.28 Gmail has detected an unusual rate of unsolicited mail originating from your IP address.",
+    ),
+    rule(
+        None,
+        &["7.26", "gsmtp"],
+        Class::Authentication,
+        "550 5.7.26 This mail has been blocked because the sender is unauthenticated. - gsmtp",
+    ),
+    rule(
+        None,
+        &["7.27", "gsmtp"],
+        Class::Authentication,
+        "421 4.7.27 Your email has been rate limited because SPF authentication didn't pass. - gsmtp",
+    ),
+    rule(
+        None,
+        &["7.30", "gsmtp"],
+        Class::Authentication,
+        "421 4.7.30 Your email has been rate limited because DKIM authentication didn't pass. - gsmtp",
+    ),
+    rule(
+        None,
+        &["7.32", "gsmtp"],
+        Class::Authentication,
+        "421 4.7.32 Your email has been rate limited because the From: header isn't aligned. - gsmtp",
+    ),
+    rule(
+        None,
+        &["receiving mail at a rate"],
+        Class::Rate,
+        "450 4.2.1 The user you are trying to contact is receiving mail at a rate that prevents additional messages from being delivered.",
+    ),
     // Yahoo
-    rule(None, &["[tss04]"], Class::Rate, "421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to unexpected volume or user complaints"),
-    rule(None, &["[tss05]"], Class::Rate, "421 4.7.0 [TSS05] Messages from 192.0.2.1 temporarily deferred"),
-    rule(None, &["[ipts0"], Class::Reputation, "421 4.7.0 [IPTS04] Messages from 192.0.2.1 temporarily deferred due to user complaints"),
-    rule(None, &["[tss09]"], Class::Reputation, "553 5.7.1 [TSS09] All messages from 192.0.2.1 will be permanently deferred; Retrying will NOT succeed."),
-    rule(None, &["[tss11]"], Class::Reputation, "553 5.7.2 [TSS11] All messages from 192.0.2.1 will be permanently deferred; Retrying will NOT succeed."),
+    rule(
+        None,
+        &["[tss04]"],
+        Class::Rate,
+        "421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to unexpected volume or user complaints",
+    ),
+    rule(
+        None,
+        &["[tss05]"],
+        Class::Rate,
+        "421 4.7.0 [TSS05] Messages from 192.0.2.1 temporarily deferred",
+    ),
+    rule(
+        None,
+        &["[ipts0"],
+        Class::Reputation,
+        "421 4.7.0 [IPTS04] Messages from 192.0.2.1 temporarily deferred due to user complaints",
+    ),
+    rule(
+        None,
+        &["[tss09]"],
+        Class::Reputation,
+        "553 5.7.1 [TSS09] All messages from 192.0.2.1 will be permanently deferred; Retrying will NOT succeed.",
+    ),
+    rule(
+        None,
+        &["[tss11]"],
+        Class::Reputation,
+        "553 5.7.2 [TSS11] All messages from 192.0.2.1 will be permanently deferred; Retrying will NOT succeed.",
+    ),
     // Microsoft
-    rule(None, &["4.7.650"], Class::Rate, "451 4.7.650 The mail server [192.0.2.1] has been temporarily rate limited due to IP reputation. (S775)"),
-    rule(None, &["4.7.651"], Class::Rate, "451 4.7.651 The mail server [192.0.2.1] has been temporarily rate limited due to IP reputation. (S3114)"),
-    rule(None, &["4.7.652"], Class::Rate, "451 4.7.652 The mail server [192.0.2.1] has exceeded the maximum number of connections. (S3115)"),
-    rule(None, &["rp-00"], Class::Rate, "421 RP-001 The mail server IP connecting to outlook.com has exceeded the rate limit allowed."),
-    rule(None, &["s3150"], Class::Reputation, "550 5.7.1 Unfortunately, messages from [192.0.2.1] weren't sent. (S3150)"),
-    rule(None, &["5.7.515"], Class::Authentication, "550 5.7.515 Access denied, sending domain example.com does not meet the required authentication level."),
+    rule(
+        None,
+        &["4.7.650"],
+        Class::Rate,
+        "451 4.7.650 The mail server [192.0.2.1] has been temporarily rate limited due to IP reputation. (S775)",
+    ),
+    rule(
+        None,
+        &["4.7.651"],
+        Class::Rate,
+        "451 4.7.651 The mail server [192.0.2.1] has been temporarily rate limited due to IP reputation. (S3114)",
+    ),
+    rule(
+        None,
+        &["4.7.652"],
+        Class::Rate,
+        "451 4.7.652 The mail server [192.0.2.1] has exceeded the maximum number of connections. (S3115)",
+    ),
+    rule(
+        None,
+        &["rp-00"],
+        Class::Rate,
+        "421 RP-001 The mail server IP connecting to outlook.com has exceeded the rate limit allowed.",
+    ),
+    rule(
+        None,
+        &["s3150"],
+        Class::Reputation,
+        "550 5.7.1 Unfortunately, messages from [192.0.2.1] weren't sent. (S3150)",
+    ),
+    rule(
+        None,
+        &["5.7.515"],
+        Class::Authentication,
+        "550 5.7.515 Access denied, sending domain example.com does not meet the required authentication level.",
+    ),
     // Apple, Orange, Spectrum
-    rule(Some(4), &["hcm1"], Class::Rate, "421 4.7.1 [HCM1] Message rejected due to local policy; see support page"),
-    rule(None, &["ofr_104"], Class::Rate, "421 mwinf5c04 ME Trop de connexions, veuillez verifier votre configuration. OFR_104"),
-    rule(None, &["ofr_"], Class::Reputation, "550 mwinf5c04 Service refuse. Veuillez essayer plus tard. OFR_999"),
-    rule(None, &["aup#13"], Class::Rate, "421 4.7.1 AUP#1310 Too many connections"),
-    rule(None, &["aup#1"], Class::Rate, "421 4.7.1 AUP#1420 Sending rate exceeded"),
+    rule(
+        Some(4),
+        &["hcm1"],
+        Class::Rate,
+        "421 4.7.1 [HCM1] Message rejected due to local policy; see support page",
+    ),
+    rule(
+        None,
+        &["ofr_104"],
+        Class::Rate,
+        "421 mwinf5c04 ME Trop de connexions, veuillez verifier votre configuration. OFR_104",
+    ),
+    rule(
+        None,
+        &["ofr_"],
+        Class::Reputation,
+        "550 mwinf5c04 Service refuse. Veuillez essayer plus tard. OFR_999",
+    ),
+    rule(
+        None,
+        &["aup#13"],
+        Class::Rate,
+        "421 4.7.1 AUP#1310 Too many connections",
+    ),
+    rule(
+        None,
+        &["aup#1"],
+        Class::Rate,
+        "421 4.7.1 AUP#1420 Sending rate exceeded",
+    ),
     // Words anyone uses
-    rule(Some(4), &["greylist"], Class::Policy, "450 4.2.0 <a@example.com>: Recipient address rejected: Greylisted"),
-    rule(Some(4), &["graylist"], Class::Policy, "451 4.7.1 Graylisting in action, please come back later"),
-    rule(None, &["too many connections"], Class::Rate, "421 4.7.0 mx.example.com Error: too many connections from 192.0.2.1"),
-    rule(None, &["too many messages"], Class::Rate, "452 4.3.2 Too many messages in this session"),
-    rule(None, &["too many recipients"], Class::Rate, "452 4.5.3 Error: too many recipients"),
-    rule(None, &["rate limit"], Class::Rate, "450 4.7.1 Error: rate limit exceeded"),
-    rule(Some(4), &["throttl"], Class::Rate, "421 4.4.5 Connection throttled"),
-    rule(None, &["spamhaus"], Class::Reputation, "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org"),
-    rule(None, &["blocklist"], Class::Reputation, "550 5.7.1 Your IP is on our blocklist"),
-    rule(None, &["blacklist"], Class::Reputation, "554 5.7.1 Client host blacklisted"),
-    rule(None, &["poor reputation"], Class::Reputation, "421 4.7.0 Connection refused: poor reputation"),
-    rule(None, &["dmarc"], Class::Authentication, "550 5.7.1 Email rejected per DMARC policy for example.com"),
-    rule(None, &["spf"], Class::Authentication, "550 5.7.1 SPF check failed"),
-    rule(None, &["dkim"], Class::Authentication, "550 5.7.1 DKIM signature required"),
-    rule(None, &["reverse dns"], Class::Authentication, "450 4.7.25 Client host rejected: cannot find your reverse DNS"),
-    rule(None, &["must issue a starttls"], Class::Authentication, "530 5.7.0 Must issue a STARTTLS command first"),
-    rule(None, &["user unknown"], Class::Mailbox, "550 5.1.1 <a@example.com>: Recipient address rejected: User unknown in local recipient table"),
-    rule(None, &["no such user"], Class::Mailbox, "550 no such user here"),
-    rule(None, &["mailbox full"], Class::Mailbox, "452 4.2.2 Mailbox full"),
-    rule(None, &["over quota"], Class::Mailbox, "552 5.2.2 The user is over quota"),
-    rule(None, &["mailbox unavailable"], Class::Mailbox, "550 Requested action not taken: mailbox unavailable"),
-    rule(None, &["spam"], Class::Content, "554 5.7.1 Message rejected as spam"),
-    rule(None, &["virus"], Class::Content, "554 5.7.1 Message contains a virus"),
+    rule(
+        Some(4),
+        &["greylist"],
+        Class::Policy,
+        "450 4.2.0 <a@example.com>: Recipient address rejected: Greylisted",
+    ),
+    rule(
+        Some(4),
+        &["graylist"],
+        Class::Policy,
+        "451 4.7.1 Graylisting in action, please come back later",
+    ),
+    rule(
+        None,
+        &["too many connections"],
+        Class::Rate,
+        "421 4.7.0 mx.example.com Error: too many connections from 192.0.2.1",
+    ),
+    rule(
+        None,
+        &["too many messages"],
+        Class::Rate,
+        "452 4.3.2 Too many messages in this session",
+    ),
+    rule(
+        None,
+        &["too many recipients"],
+        Class::Rate,
+        "452 4.5.3 Error: too many recipients",
+    ),
+    rule(
+        None,
+        &["rate limit"],
+        Class::Rate,
+        "450 4.7.1 Error: rate limit exceeded",
+    ),
+    rule(
+        Some(4),
+        &["throttl"],
+        Class::Rate,
+        "421 4.4.5 Connection throttled",
+    ),
+    rule(
+        None,
+        &["spamhaus"],
+        Class::Reputation,
+        "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org",
+    ),
+    rule(
+        None,
+        &["blocklist"],
+        Class::Reputation,
+        "550 5.7.1 Your IP is on our blocklist",
+    ),
+    rule(
+        None,
+        &["blacklist"],
+        Class::Reputation,
+        "554 5.7.1 Client host blacklisted",
+    ),
+    rule(
+        None,
+        &["poor reputation"],
+        Class::Reputation,
+        "421 4.7.0 Connection refused: poor reputation",
+    ),
+    rule(
+        None,
+        &["dmarc"],
+        Class::Authentication,
+        "550 5.7.1 Email rejected per DMARC policy for example.com",
+    ),
+    rule(
+        None,
+        &["spf"],
+        Class::Authentication,
+        "550 5.7.1 SPF check failed",
+    ),
+    rule(
+        None,
+        &["dkim"],
+        Class::Authentication,
+        "550 5.7.1 DKIM signature required",
+    ),
+    rule(
+        None,
+        &["reverse dns"],
+        Class::Authentication,
+        "450 4.7.25 Client host rejected: cannot find your reverse DNS",
+    ),
+    rule(
+        None,
+        &["must issue a starttls"],
+        Class::Authentication,
+        "530 5.7.0 Must issue a STARTTLS command first",
+    ),
+    rule(
+        None,
+        &["user unknown"],
+        Class::Mailbox,
+        "550 5.1.1 <a@example.com>: Recipient address rejected: User unknown in local recipient table",
+    ),
+    rule(
+        None,
+        &["no such user"],
+        Class::Mailbox,
+        "550 no such user here",
+    ),
+    rule(
+        None,
+        &["mailbox full"],
+        Class::Mailbox,
+        "452 4.2.2 Mailbox full",
+    ),
+    rule(
+        None,
+        &["over quota"],
+        Class::Mailbox,
+        "552 5.2.2 The user is over quota",
+    ),
+    rule(
+        None,
+        &["mailbox unavailable"],
+        Class::Mailbox,
+        "550 Requested action not taken: mailbox unavailable",
+    ),
+    rule(
+        None,
+        &["spam"],
+        Class::Content,
+        "554 5.7.1 Message rejected as spam",
+    ),
+    rule(
+        None,
+        &["virus"],
+        Class::Content,
+        "554 5.7.1 Message contains a virus",
+    ),
 ];
 
 #[cfg(test)]
@@ -186,13 +419,25 @@ mod tests {
     #[test]
     fn every_rule_takes_its_own_sample() {
         for (index, rule) in RULES.iter().enumerate() {
-            assert_eq!(classify(&reply(rule.sample), Phase::Mail), rule.class, "{index}: {}", rule.sample);
+            assert_eq!(
+                classify(&reply(rule.sample), Phase::Mail),
+                rule.class,
+                "{index}: {}",
+                rule.sample
+            );
             let first = RULES.iter().position(|other| {
                 let text = rule.sample[4..].to_ascii_lowercase();
-                other.code.is_none_or(|code| rule.sample.starts_with(&code.to_string()))
+                other
+                    .code
+                    .is_none_or(|code| rule.sample.starts_with(&code.to_string()))
                     && other.words.iter().all(|word| text.contains(word))
             });
-            assert_eq!(first, Some(index), "{} is taken by an earlier rule", rule.sample);
+            assert_eq!(
+                first,
+                Some(index),
+                "{} is taken by an earlier rule",
+                rule.sample
+            );
         }
     }
 

@@ -66,7 +66,10 @@ impl Delivery {
     /// Message id and recipient.
     #[must_use]
     pub fn key(&self) -> DeliveryKey {
-        DeliveryKey { id: self.record.id(), recipient: self.recipient }
+        DeliveryKey {
+            id: self.record.id(),
+            recipient: self.recipient,
+        }
     }
 
     /// The message id as text.
@@ -99,16 +102,20 @@ impl Delivery {
 
     /// The message's tags, in order.
     pub fn tags(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.message().tags.iter().map(|tag| (tag.name.as_str(), tag.value.as_str()))
+        self.message()
+            .tags
+            .iter()
+            .map(|tag| (tag.name.as_str(), tag.value.as_str()))
     }
 
     /// The author's address, or MAIL FROM of a raw message.
     #[must_use]
     pub fn sender(&self) -> &str {
         match &self.message().content {
-            Some(Content::Composed(composed)) => {
-                composed.from.as_ref().map_or("", |from| from.address.as_str())
-            }
+            Some(Content::Composed(composed)) => composed
+                .from
+                .as_ref()
+                .map_or("", |from| from.address.as_str()),
             _ => &self.message().reverse_path,
         }
     }
@@ -135,13 +142,18 @@ impl Delivery {
     /// The site that takes the recipient's mail; empty while it is not known.
     #[must_use]
     pub fn site(&self) -> &str {
-        self.destination.as_ref().map_or("", |destination| &destination.site)
+        self.destination
+            .as_ref()
+            .map_or("", |destination| &destination.site)
     }
 
     /// The mailbox provider behind the site; empty when it is none of the known ones.
     #[must_use]
     pub fn provider(&self) -> &str {
-        self.destination.as_ref().and_then(|destination| destination.provider).unwrap_or("")
+        self.destination
+            .as_ref()
+            .and_then(|destination| destination.provider)
+            .unwrap_or("")
     }
 
     /// Bytes of the record.

@@ -35,8 +35,11 @@ impl Destination {
     /// A domain's destination by its MX hosts.
     pub(crate) fn of_targets(targets: Arc<Targets>) -> Self {
         let site = Site::of(&targets.hosts);
-        let key: Vec<String> =
-            targets.hosts.iter().map(|host| format!("{} {}", host.preference, host.name)).collect();
+        let key: Vec<String> = targets
+            .hosts
+            .iter()
+            .map(|host| format!("{} {}", host.preference, host.name))
+            .collect();
         Self {
             site: site.name,
             provider: site.provider,
@@ -54,7 +57,10 @@ impl Destination {
             site: provider.unwrap_or(domain).into(),
             provider,
             key: settings.smart_host.as_str().into(),
-            hosts: Hosts::SmartHost { host: host.into(), port },
+            hosts: Hosts::SmartHost {
+                host: host.into(),
+                port,
+            },
         })
     }
 

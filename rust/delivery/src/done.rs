@@ -60,12 +60,24 @@ impl DoneSet {
     /// Takes in an event of the replay.
     pub(crate) fn learn(&mut self, partition: u32, offset: u64, event: &Event) {
         let Some(done) = meaning(event) else { return };
-        let Ok(id) = postalynk_record::MessageId::from_slice(&event.message_id) else { return };
-        let key = DeliveryKey { id, recipient: event.recipient };
+        let Ok(id) = postalynk_record::MessageId::from_slice(&event.message_id) else {
+            return;
+        };
+        let key = DeliveryKey {
+            id,
+            recipient: event.recipient,
+        };
         let entries = &mut self.partitions.entry(partition).or_default().entries;
         match entries.get_mut(&key) {
             None => {
-                entries.insert(key, Entry { done, attempt: event.attempt, offset });
+                entries.insert(
+                    key,
+                    Entry {
+                        done,
+                        attempt: event.attempt,
+                        offset,
+                    },
+                );
             }
             Some(entry) => {
                 entry.offset = entry.offset.min(offset);
@@ -85,7 +97,11 @@ impl DoneSet {
         let partition = self.partitions.entry(partition).or_default();
         if !partition.is_over {
             let offset = u64::MAX;
-            let entry = Entry { done: Done::Final, attempt: u32::MAX, offset };
+            let entry = Entry {
+                done: Done::Final,
+                attempt: u32::MAX,
+                offset,
+            };
             partition.entries.insert(key, entry);
         }
     }
@@ -104,7 +120,9 @@ impl DoneSet {
 
     /// A record that was appended after the engine started was admitted: the topic is caught up.
     pub(crate) fn caught_up(&mut self, topic: &'static str, partition: u32) {
-        let Some(partition) = self.partitions.get_mut(&partition) else { return };
+        let Some(partition) = self.partitions.get_mut(&partition) else {
+            return;
+        };
         if partition.is_over || !partition.caught_up.insert(topic) {
             return;
         }
@@ -159,7 +177,10 @@ mod tests {
     }
 
     fn key(recipient: u32) -> DeliveryKey {
-        DeliveryKey { id: MessageId::new(1, [1; 10]), recipient }
+        DeliveryKey {
+            id: MessageId::new(1, [1; 10]),
+            recipient,
+        }
     }
 
     #[test]
@@ -167,7 +188,9 @@ mod tests {
         let mut done = DoneSet::default();
         done.learn(0, 10, &event(0, 1, Kind::Deferred, 50));
         done.learn(0, 11, &event(0, 2, Kind::Deferred, 90));
-        let Some((Done::Waiting(waiting), 10)) = done.get(0, &key(0)) else { panic!("waiting") };
+        let Some((Done::Waiting(waiting), 10)) = done.get(0, &key(0)) else {
+            panic!("waiting")
+        };
         assert_eq!((waiting.attempts, waiting.due_at_us), (2, 90));
         done.learn(0, 12, &event(0, 3, Kind::Delivered, 0));
         done.learn(0, 13, &event(0, 2, Kind::Deferred, 90));

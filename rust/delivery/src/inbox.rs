@@ -15,7 +15,10 @@ pub(crate) struct Inbox<T> {
 
 impl<T> Default for Inbox<T> {
     fn default() -> Self {
-        Self { queue: Mutex::default(), filled: Condvar::new() }
+        Self {
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+        }
     }
 }
 

@@ -52,7 +52,10 @@ struct Free {
 impl Journal {
     /// A journal that remembers nothing.
     pub(crate) fn none() -> Self {
-        Self { file: None, free: Mutex::default() }
+        Self {
+            file: None,
+            free: Mutex::default(),
+        }
     }
 
     /// Opens or makes the file and reads what is open in it.
@@ -60,7 +63,10 @@ impl Journal {
         path: &Path,
         now_us: u64,
     ) -> Result<(Self, HashMap<DeliveryKey, Doubt>), EngineError> {
-        let failed = |cause| EngineError::Journal { path: path.display().to_string(), cause };
+        let failed = |cause| EngineError::Journal {
+            path: path.display().to_string(),
+            cause,
+        };
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -70,7 +76,10 @@ impl Journal {
             .map_err(failed)?;
         let bytes = std::fs::read(path).map_err(failed)?;
         let mut doubts = HashMap::new();
-        let mut free = Free { slots: Vec::new(), end: (bytes.len() / SLOT) as u32 };
+        let mut free = Free {
+            slots: Vec::new(),
+            end: (bytes.len() / SLOT) as u32,
+        };
         for (slot, bytes) in bytes.chunks_exact(SLOT).enumerate() {
             let slot = slot as u32;
             match decode(bytes) {
@@ -84,7 +93,13 @@ impl Journal {
                 _ => free.slots.push(slot),
             }
         }
-        Ok((Self { file: Some(file), free: Mutex::new(free) }, doubts))
+        Ok((
+            Self {
+                file: Some(file),
+                free: Mutex::new(free),
+            },
+            doubts,
+        ))
     }
 
     /// Notes that the content of an attempt is about to leave. `None`: no journal is kept.
@@ -94,7 +109,9 @@ impl Journal {
         attempt: u32,
         at_us: u64,
     ) -> std::io::Result<Option<u32>> {
-        let Some(file) = &self.file else { return Ok(None) };
+        let Some(file) = &self.file else {
+            return Ok(None);
+        };
         let slot = self.free.lock().take();
         match file.write_all_at(&encode(key, attempt, at_us), offset(slot)) {
             Ok(()) => Ok(Some(slot)),
@@ -107,7 +124,9 @@ impl Journal {
 
     /// The outcomes of these attempts are durable. Neighbours are cleared in one write.
     pub(crate) fn end(&self, mut slots: Vec<u32>) -> std::io::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
         slots.sort_unstable();
         let zeros = vec![0; SLOT * slots.len()];
         for run in slots.chunk_by(|a, b| a + 1 == *b) {
@@ -165,7 +184,14 @@ fn decode(slot: &[u8]) -> Option<(DeliveryKey, u32, u64)> {
     let u32_at = |at: usize| head[at..at + 4].try_into().map(u32::from_le_bytes).ok();
     let at_us = head[12..20].try_into().map(u64::from_le_bytes).ok()?;
     let id = MessageId::from_slice(&head[20..36]).ok()?;
-    Some((DeliveryKey { id, recipient: u32_at(4)? }, u32_at(8)?, at_us))
+    Some((
+        DeliveryKey {
+            id,
+            recipient: u32_at(4)?,
+        },
+        u32_at(8)?,
+        at_us,
+    ))
 }
 
 #[cfg(test)]
@@ -174,7 +200,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn key(n: u32) -> DeliveryKey {
-        DeliveryKey { id: MessageId::new(u64::from(n), [3; 10]), recipient: n }
+        DeliveryKey {
+            id: MessageId::new(u64::from(n), [3; 10]),
+            recipient: n,
+        }
     }
 
     fn open(path: &Path) -> (Journal, HashMap<DeliveryKey, Doubt>) {

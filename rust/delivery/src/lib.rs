@@ -17,26 +17,52 @@
 
 #![forbid(unsafe_code)]
 
+mod admit;
+mod audit;
+mod breaker;
 mod classify;
 mod clock;
+mod connect;
+mod connection;
 mod delivery;
 mod destination;
+mod dispatch;
 mod done;
+mod driver;
+mod ending;
+mod engine;
 mod error;
 mod inbox;
 mod journal;
+mod metrics;
 mod outcome;
+mod pace;
+mod path;
 mod pools;
+mod prepare;
+mod ready;
+mod reply;
+mod resolve;
+mod restore;
 mod route;
 mod settings;
+mod shard;
+mod shared;
+mod snapshot;
+mod stream;
+mod threads;
 mod timers;
 mod tracker;
 mod window;
 
+pub use admit::Undecodable;
+pub use audit::{Audit, AuditResult};
 pub use classify::{Class, classify};
 pub use delivery::Delivery;
+pub use engine::{Commit, Engine, RouteBatch, Row};
 pub use error::EngineError;
 pub use outcome::{Append, Failure, OutcomeBatch};
+pub use prepare::SignerKey;
 pub use route::{HeaderOp, RouteSpec};
 pub use settings::{Limits, Settings, SiteLimits};
 pub use tracker::decode_note;

@@ -61,7 +61,10 @@ impl End {
     }
 
     fn is_attempt(self) -> bool {
-        matches!(self, Self::Delivered | Self::Deferred | Self::Bounced | Self::InDoubt)
+        matches!(
+            self,
+            Self::Delivered | Self::Deferred | Self::Bounced | Self::InDoubt
+        )
     }
 }
 
@@ -90,9 +93,7 @@ impl Finished {
 
     fn first_attempt_at_us(&self) -> u64 {
         match self.delivery.history.first_attempt_at_us {
-            0 if self.end.is_attempt() => {
-                self.at_us.saturating_sub(u64::from(self.tried.total_us))
-            }
+            0 if self.end.is_attempt() => self.at_us.saturating_sub(u64::from(self.tried.total_us)),
             first => first,
         }
     }
@@ -178,7 +179,10 @@ impl OutcomeBatch {
     #[must_use]
     pub fn failures(&self) -> Vec<Failure> {
         let entries = self.entries.iter().enumerate();
-        entries.filter(|(_, entry)| needs_decision(entry)).map(|(i, e)| failure(i, e)).collect()
+        entries
+            .filter(|(_, entry)| needs_decision(entry))
+            .map(|(i, e)| failure(i, e))
+            .collect()
     }
 
     /// When to try again, in microseconds since the Unix epoch.
@@ -198,13 +202,17 @@ impl OutcomeBatch {
     /// The events to append, in the order of the entries.
     #[must_use]
     pub fn events(&self) -> Vec<Append> {
-        self.iter().filter_map(|(entry, decision)| event(entry, decision)).collect()
+        self.iter()
+            .filter_map(|(entry, decision)| event(entry, decision))
+            .collect()
     }
 
     /// Upserts and tombstones of `email.deferred`.
     #[must_use]
     pub fn deferrals(&self) -> Vec<Append> {
-        self.iter().filter_map(|(entry, decision)| deferral(entry, decision)).collect()
+        self.iter()
+            .filter_map(|(entry, decision)| deferral(entry, decision))
+            .collect()
     }
 
     pub(crate) fn iter_next(&self) -> impl Iterator<Item = (&Finished, Next, bool)> {
@@ -254,11 +262,17 @@ fn failure(index: usize, entry: &Finished) -> Failure {
 
 fn next(entry: &Finished, decision: &Decision) -> Next {
     match (entry.end, decision) {
-        (End::Parked | End::Rebuilt, _) => Next::Wait { due_at_us: entry.due_at_us },
+        (End::Parked | End::Rebuilt, _) => Next::Wait {
+            due_at_us: entry.due_at_us,
+        },
         _ if !needs_decision(entry) => Next::Over,
-        (_, Decision::Due(due_at_us)) => Next::Wait { due_at_us: *due_at_us },
+        (_, Decision::Due(due_at_us)) => Next::Wait {
+            due_at_us: *due_at_us,
+        },
         (_, Decision::Expire(_)) => Next::Over,
-        (_, Decision::None) => Next::Wait { due_at_us: entry.at_us + UNDECIDED_US },
+        (_, Decision::None) => Next::Wait {
+            due_at_us: entry.at_us + UNDECIDED_US,
+        },
     }
 }
 
@@ -268,12 +282,17 @@ fn event(entry: &Finished, decision: &Decision) -> Option<Append> {
         (End::Delivered, _) => (Kind::Delivered, entry.reason.clone()),
         (End::Bounced, _) => (Kind::Bounced, entry.reason.clone()),
         (End::Expired, _) => (Kind::Expired, entry.reason.clone()),
-        (End::InDoubt, _) if wish(entry) == InDoubt::AssumeDelivered => {
-            (Kind::Delivered, format!("assumed delivered, as the organization wishes: {}", entry.reason))
-        }
-        (End::InDoubt, _) if wish(entry) == InDoubt::Hold => {
-            (Kind::InDoubt, format!("held, as the organization wishes: {}", entry.reason))
-        }
+        (End::InDoubt, _) if wish(entry) == InDoubt::AssumeDelivered => (
+            Kind::Delivered,
+            format!(
+                "assumed delivered, as the organization wishes: {}",
+                entry.reason
+            ),
+        ),
+        (End::InDoubt, _) if wish(entry) == InDoubt::Hold => (
+            Kind::InDoubt,
+            format!("held, as the organization wishes: {}", entry.reason),
+        ),
         (_, Decision::Expire(reason)) => (Kind::Expired, reason.clone()),
         (End::Deferred, _) => (Kind::Deferred, entry.reason.clone()),
         (End::InDoubt, _) => (Kind::InDoubt, entry.reason.clone()),
@@ -323,7 +342,13 @@ fn waiting(entry: &Finished, due_at_us: u64) -> Deferral {
     let last = if entry.end.is_attempt() {
         last_attempt(&entry.tried)
     } else {
-        entry.delivery.history.last.as_deref().cloned().unwrap_or_default()
+        entry
+            .delivery
+            .history
+            .last
+            .as_deref()
+            .cloned()
+            .unwrap_or_default()
     };
     encode_history(
         entry.delivery.record.raw().clone(),

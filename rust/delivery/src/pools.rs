@@ -61,8 +61,15 @@ struct PoolJson {
 impl Pools {
     /// Before anything is configured: one source that the system chooses the address of.
     pub(crate) fn implicit(ehlo: EhloName) -> Self {
-        let source = Source { name: "default".into(), ip: None, ehlo };
-        Self { pools: HashMap::new(), implicit: Some(Arc::new(source)) }
+        let source = Source {
+            name: "default".into(),
+            ip: None,
+            ehlo,
+        };
+        Self {
+            pools: HashMap::new(),
+            implicit: Some(Arc::new(source)),
+        }
     }
 
     /// Reads `{"sources": [{name, ip, ehlo}], "pools": [{name, sources: {name: weight}}]}`.
@@ -94,7 +101,10 @@ impl Pools {
             }
             pools.insert(pool.name, members);
         }
-        Ok(Self { pools, implicit: None })
+        Ok(Self {
+            pools,
+            implicit: None,
+        })
     }
 
     /// The first of these pools that has a source, and the source of it that the organization
@@ -108,7 +118,10 @@ impl Pools {
             if let Some(implicit) = &self.implicit {
                 return Some((pool, Arc::clone(implicit)));
             }
-            let chosen = self.pools.get(pool).and_then(|members| rendezvous(members, org));
+            let chosen = self
+                .pools
+                .get(pool)
+                .and_then(|members| rendezvous(members, org));
             if let Some(source) = chosen {
                 return Some((pool, source));
             }
@@ -122,11 +135,22 @@ impl SourceJson {
         let wrong = |cause: String| EngineError::Pools(format!("source {:?}: {cause}", self.name));
         let ip = match self.ip.as_str() {
             "" => None,
-            ip => Some(ip.parse().map_err(|_| wrong(format!("{ip:?} is no IP address")))?),
+            ip => Some(
+                ip.parse()
+                    .map_err(|_| wrong(format!("{ip:?} is no IP address")))?,
+            ),
         };
-        let ehlo = if self.ehlo.is_empty() { default_ehlo } else { &self.ehlo };
+        let ehlo = if self.ehlo.is_empty() {
+            default_ehlo
+        } else {
+            &self.ehlo
+        };
         let ehlo = EhloName::new(ehlo).map_err(|error| wrong(format!("ehlo: {error}")))?;
-        Ok(Source { name: self.name.into(), ip, ehlo })
+        Ok(Source {
+            name: self.name.into(),
+            ip,
+            ehlo,
+        })
     }
 }
 
@@ -159,7 +183,9 @@ mod tests {
     #[test]
     fn the_first_pool_with_a_source_is_taken() {
         let pools = Pools::from_json(JSON, "mail.example").expect("valid");
-        let (pool, source) = pools.choose(["none", "off", "p"], "org_1").expect("p has sources");
+        let (pool, source) = pools
+            .choose(["none", "off", "p"], "org_1")
+            .expect("p has sources");
         assert_eq!(pool, "p");
         assert!(["a", "b"].contains(&&*source.name));
         assert!(pools.choose(["none", "off"], "org_1").is_none());
@@ -168,12 +194,17 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (json, word) in [
-            (r#"{"pools": [{"name": "p", "sources": {"x": 1}}]}"#, "\"x\""),
+            (
+                r#"{"pools": [{"name": "p", "sources": {"x": 1}}]}"#,
+                "\"x\"",
+            ),
             (r#"{"sources": [{"name": "a", "ip": "1.2.3"}]}"#, "1.2.3"),
             (r#"{"sources": [{"name": "a", "ehlo": "a b"}]}"#, "ehlo"),
             (r#"{"sources": [{"name": "a"}, {"name": "a"}]}"#, "twice"),
         ] {
-            let error = Pools::from_json(json, "mail.example").expect_err(json).to_string();
+            let error = Pools::from_json(json, "mail.example")
+                .expect_err(json)
+                .to_string();
             assert!(error.contains(word), "{error}");
         }
     }

@@ -128,16 +128,23 @@ impl Settings {
     pub fn check(&self) -> Result<(), EngineError> {
         let wrong = |key: &str, cause: String| EngineError::Settings(format!("{key}: {cause}"));
         if self.max_in_flight == 0 || self.max_bytes == 0 {
-            return Err(wrong("max_in_flight, max_bytes", "must be 1 or more".into()));
+            return Err(wrong(
+                "max_in_flight, max_bytes",
+                "must be 1 or more".into(),
+            ));
         }
         if !self.smart_host.is_empty() && split_host_port(&self.smart_host).is_none() {
-            return Err(wrong("smart_host", format!("{:?} is not host:port", self.smart_host)));
+            return Err(wrong(
+                "smart_host",
+                format!("{:?} is not host:port", self.smart_host),
+            ));
         }
         postalynk_smtp::EhloName::new(self.ehlo_name())
             .map_err(|cause| wrong("ehlo", cause.to_string()))?;
         parse_rate(&self.rate).map_err(|cause| wrong("rate", cause))?;
         for (site, limits) in &self.sites {
-            parse_rate(&limits.rate).map_err(|cause| wrong(&format!("sites.{site}.rate"), cause))?;
+            parse_rate(&limits.rate)
+                .map_err(|cause| wrong(&format!("sites.{site}.rate"), cause))?;
         }
         Ok(())
     }
@@ -145,7 +152,11 @@ impl Settings {
     /// The EHLO name of a source without its own.
     #[must_use]
     pub fn ehlo_name(&self) -> &str {
-        if self.ehlo.is_empty() { "localhost" } else { &self.ehlo }
+        if self.ehlo.is_empty() {
+            "localhost"
+        } else {
+            &self.ehlo
+        }
     }
 
     /// Host and port of the smart host, if there is one.
@@ -169,7 +180,11 @@ impl Settings {
         };
         let special = self.sites.get(site).cloned().unwrap_or_default();
         [general, special].iter().fold(base, |limits, said| Limits {
-            connections: if said.connections > 0 { said.connections } else { limits.connections },
+            connections: if said.connections > 0 {
+                said.connections
+            } else {
+                limits.connections
+            },
             per_connection: if said.per_connection > 0 {
                 said.per_connection
             } else {
@@ -190,14 +205,24 @@ impl Settings {
 }
 
 const fn per_second(count: u64) -> Rate {
-    Rate::Limited { count, period: Duration::from_secs(1), max_burst: count }
+    Rate::Limited {
+        count,
+        period: Duration::from_secs(1),
+        max_burst: count,
+    }
 }
 
-const MX_DEFAULT: Limits =
-    Limits { connections: 10, per_connection: 100, rate: per_second(100) };
+const MX_DEFAULT: Limits = Limits {
+    connections: 10,
+    per_connection: 100,
+    rate: per_second(100),
+};
 /// One's own relay: no receiver's patience to guard.
-const SMART_HOST_DEFAULT: Limits =
-    Limits { connections: 20, per_connection: 1_000, rate: Rate::Unlimited };
+const SMART_HOST_DEFAULT: Limits = Limits {
+    connections: 20,
+    per_connection: 1_000,
+    rate: Rate::Unlimited,
+};
 
 /// Connections and messages per connection a provider tolerates from one source. Starting values
 /// from KumoMTA's shaping files, Yahoo's SLN3433 and sisimai; an operator may override each.
@@ -218,14 +243,20 @@ fn provider_limits(provider: &str) -> Option<Limits> {
         "yahoo-jp" => (2, 20, 10),
         _ => return None,
     };
-    Some(Limits { connections, per_connection, rate: per_second(rate) })
+    Some(Limits {
+        connections,
+        per_connection,
+        rate: per_second(rate),
+    })
 }
 
 fn parse_rate(text: &str) -> Result<Option<Rate>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|error: postalynk_throttle::RateError| error.to_string())
+    text.parse()
+        .map(Some)
+        .map_err(|error: postalynk_throttle::RateError| error.to_string())
 }
 
 fn split_host_port(text: &str) -> Option<(&str, u16)> {
@@ -260,7 +291,10 @@ mod tests {
     fn a_smart_host_has_its_own_defaults() {
         let settings = Settings::from_json(r#"{"smart_host": "[::1]:1025"}"#).expect("valid");
         assert_eq!(settings.smart_host_address(), Some(("::1", 1025)));
-        assert_eq!(settings.limits("google", Some("google")), SMART_HOST_DEFAULT);
+        assert_eq!(
+            settings.limits("google", Some("google")),
+            SMART_HOST_DEFAULT
+        );
     }
 
     #[test]

@@ -12,7 +12,9 @@ use postalynk_record::DeliveryKey;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Waiting { due_at_us: u64 },
+    Waiting {
+        due_at_us: u64,
+    },
     /// Handed out by `due`; the deferral still stands in `email.deferred`.
     UnderWay,
 }
@@ -39,7 +41,11 @@ impl Timers {
         self.timers
             .entry(key)
             .and_modify(|timer| timer.state = state)
-            .or_insert(Timer { partition, state, is_restored: false });
+            .or_insert(Timer {
+                partition,
+                state,
+                is_restored: false,
+            });
         self.heap.push(Reverse((due_at_us, key)));
         self.compact();
     }
@@ -61,8 +67,12 @@ impl Timers {
                 Some(Reverse((due_at_us, _))) if *due_at_us <= now_us => {}
                 _ => break,
             }
-            let Some(Reverse((due_at_us, key))) = self.heap.pop() else { break };
-            let Some(timer) = self.timers.get_mut(&key) else { continue };
+            let Some(Reverse((due_at_us, key))) = self.heap.pop() else {
+                break;
+            };
+            let Some(timer) = self.timers.get_mut(&key) else {
+                continue;
+            };
             if timer.state == (State::Waiting { due_at_us }) {
                 timer.state = State::UnderWay;
                 due.entry(timer.partition).or_default().push(key);
@@ -74,7 +84,9 @@ impl Timers {
 
     /// The deferral is gone; answers whether it was one that stood there at start.
     pub(crate) fn remove(&mut self, key: &DeliveryKey) -> bool {
-        self.timers.remove(key).is_some_and(|timer| timer.is_restored)
+        self.timers
+            .remove(key)
+            .is_some_and(|timer| timer.is_restored)
     }
 
     /// Whether a deferral of this delivery stands in `email.deferred`.
@@ -91,10 +103,13 @@ impl Timers {
         if self.heap.len() < 1_024 || self.heap.len() < 2 * self.timers.len() {
             return;
         }
-        let living = self.timers.iter().filter_map(|(key, timer)| match timer.state {
-            State::Waiting { due_at_us } => Some(Reverse((due_at_us, *key))),
-            State::UnderWay => None,
-        });
+        let living = self
+            .timers
+            .iter()
+            .filter_map(|(key, timer)| match timer.state {
+                State::Waiting { due_at_us } => Some(Reverse((due_at_us, *key))),
+                State::UnderWay => None,
+            });
         self.heap = living.collect();
     }
 }
@@ -106,7 +121,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn key(n: u32) -> DeliveryKey {
-        DeliveryKey { id: MessageId::new(1, [7; 10]), recipient: n }
+        DeliveryKey {
+            id: MessageId::new(1, [7; 10]),
+            recipient: n,
+        }
     }
 
     proptest! {

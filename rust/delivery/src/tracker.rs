@@ -85,8 +85,13 @@ impl Tracker {
 
     /// One delivery of a record is finished and recorded.
     pub(crate) fn finish(&mut self, place: Place, offset: u64) {
-        let Some(log) = self.logs.get_mut(&place) else { return };
-        let Ok(at) = log.admitted.binary_search_by_key(&offset, |record| record.offset) else {
+        let Some(log) = self.logs.get_mut(&place) else {
+            return;
+        };
+        let Ok(at) = log
+            .admitted
+            .binary_search_by_key(&offset, |record| record.offset)
+        else {
             return;
         };
         log.admitted[at].open = log.admitted[at].open.saturating_sub(1);
@@ -118,10 +123,15 @@ impl Tracker {
             if log.told == Some(offset) {
                 continue;
             }
-            let mut note = log.admitted.front().map_or(log.low_when_empty, |front| front.low);
+            let mut note = log
+                .admitted
+                .front()
+                .map_or(log.low_when_empty, |front| front.low);
             if let Some(events) = self.events.get(&place.1).filter(|e| e.open_deferred > 0) {
                 // Without a position that is known to be safe, the commit waits.
-                let Some(applied) = events.applied else { continue };
+                let Some(applied) = events.applied else {
+                    continue;
+                };
                 note = note.min(applied);
             }
             log.told = Some(offset);
@@ -139,7 +149,9 @@ impl Log {
     }
 
     fn low_water(&self) -> u64 {
-        self.admitted.front().map_or(self.next, |front| front.offset)
+        self.admitted
+            .front()
+            .map_or(self.next, |front| front.offset)
     }
 }
 

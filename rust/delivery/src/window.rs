@@ -23,7 +23,12 @@ pub(crate) struct Window {
 
 impl Window {
     pub(crate) fn new(max_deliveries: usize, max_bytes: usize) -> Self {
-        Self { max_deliveries, max_bytes, held: Mutex::default(), freed: Condvar::new() }
+        Self {
+            max_deliveries,
+            max_bytes,
+            held: Mutex::default(),
+            freed: Condvar::new(),
+        }
     }
 
     /// Deliveries that fit now; waits, at most `timeout`, until one does.
