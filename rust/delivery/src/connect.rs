@@ -228,6 +228,9 @@ impl Attempt<'_> {
                 Step::Ended => "the receiver closed the connection".to_owned(),
                 Step::Broke(error) => error.to_string(),
             };
+            if is_starting_tls(&session) {
+                return Err(Trouble::Tls(format!("after STARTTLS: {reason}")));
+            }
             return Err(Trouble::Failure(self.failed(
                 phase,
                 Class::Transport,
@@ -303,6 +306,13 @@ impl Attempt<'_> {
             ..failed(phase, class, reason, self.mx)
         }
     }
+}
+
+/// STARTTLS was sent on this connection and nothing came of it yet.
+fn is_starting_tls(session: &Session) -> bool {
+    session.tls.is_empty()
+        && session.tls_refused.is_empty()
+        && session.driver.client.capabilities().starttls
 }
 
 /// Where the greeting stands, by what the core waits for.

@@ -43,6 +43,8 @@ pub(crate) async fn run(shard: Rc<Shard>, path: Rc<Path>) {
                 state.breaker.succeed();
                 state.established += 1;
             }
+            // More connections may be worth it, now that one has proven itself.
+            shard.pump(&path);
             let mut connection = Connection::new(&shard, &path, session);
             let why = connection.serve().await;
             connection.lose(&why);

@@ -78,10 +78,10 @@ impl State {
             return 1;
         }
         let useful = self.pace.useful_connections(limits.rate.per_second());
-        self.backlog()
-            .div_ceil(BACKLOG_PER_CONNECTION)
-            .min(limits.connections)
-            .min(useful)
+        // Slow start: hosts that may be down are tried by one connection, not by all.
+        let proven = 2 * self.established + 1;
+        let wanted = self.backlog().div_ceil(BACKLOG_PER_CONNECTION);
+        wanted.min(limits.connections).min(useful).min(proven)
     }
 
     /// Messages to have composed in time for all connections: one to send, one to follow it.

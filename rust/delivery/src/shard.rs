@@ -295,11 +295,13 @@ impl Shard {
     /// No host of the path could be reached. One delivery pays with its attempt, as it would have
     /// been on this connection; when the trouble lasts, others of the backlog are deferred too.
     pub(crate) fn connect_failed(&self, path: &Path, failure: &Failure) {
+        let now = clock::now();
         let mut state = path.state.borrow_mut();
-        state.breaker.fail(clock::now());
-        if state.established > 0 {
+        // Others of the path work, or one has failed just now: nothing new was learned.
+        if state.established > 0 || !state.breaker.shut_for(now).is_zero() {
             return;
         }
+        state.breaker.fail(now);
         let most = if state.breaker.is_lasting() {
             DEFERRED_AT_ONCE
         } else {
