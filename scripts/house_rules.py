@@ -103,7 +103,7 @@ def untested_laws(root: Path, paths: list[Path]) -> Iterator[str]:
     sources = {p: (root / p).read_text() for p in paths if p.suffix in {".py", ".rs"}}
     everything = "\n".join(sources.values())
     for path, text in sources.items():
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate([] if is_exempt(path) else text.splitlines(), 1):
             for name in LAW.findall(line):
                 if not re.search(rf"\bfn law_{name}|\bdef test_law_{name}", everything):
                     yield f"{path}:{number}: no test is named law_{name}"
