@@ -1,19 +1,14 @@
-"""What every load benchmark measures with: CPU of process trees, medians, the result file.
+"""What every load benchmark measures with: CPU of process trees and the RSA rate of the machine.
 
 CPU is read from ``/proc``: user and system time of every live process of a tree, plus that of its
 children already reaped, so workers that come and go are counted.
 """
 
-import json
 import os
-import platform
 import re
-import statistics
 import subprocess
-import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 _TICK_US = 1_000_000 / os.sysconf("SC_CLK_TCK")
 
@@ -62,30 +57,3 @@ def rsa_per_second(seconds: int = 2) -> float:
     # "rsa 2048 bits 0.000664s 0.000019s   1507.0  53236.5": the last line sums the cores.
     rows = re.findall(r"rsa 2048 bits\s+\S+s\s+\S+s\s+([\d.]+)", done.stdout)
     return float(rows[-1])
-
-
-def machine() -> dict[str, Any]:
-    """What a reader must know of the machine to compare figures."""
-    cpu = Path("/proc/cpuinfo").read_text()
-    model = re.search(r"model name\s*:\s*(.+)", cpu)
-    return {
-        "cpu": model.group(1) if model else platform.machine(),
-        "cores": os.cpu_count(),
-        "avx512_ifma": "avx512ifma" in cpu,
-        "kernel": platform.release(),
-    }
-
-
-def median(values: Iterable[float]) -> float:
-    """The median, as a float."""
-    return float(statistics.median(values))
-
-
-def save(name: str, result: dict[str, Any]) -> Path:
-    """Write ``build/bench/NAME.json`` and print it."""
-    path = Path("build/bench") / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    complete = {"name": name, **result, "machine": machine(), "at": int(time.time())}
-    path.write_text(json.dumps(complete, indent=2) + "\n")
-    print(path.read_text())
-    return path

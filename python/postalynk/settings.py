@@ -98,6 +98,8 @@ class Delivery(Section, frozen=True):
     ehlo: str = ""
     """Name for EHLO where a source has none of its own; empty: the host's name."""
     smtp: Smtp = Smtp()
+    sign: bool = True
+    """Sign with DKIM; off only where a smart host signs, or to measure without it."""
     shards: int = 0
     """I/O threads; 0: one per four cores."""
     signing_threads: int = 0
