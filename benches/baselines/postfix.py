@@ -115,9 +115,7 @@ class Postfix:
     def start(self, key_pem: str = "") -> None:
         """Start and wait until it greets; ``key_pem`` is the RSA key OpenDKIM signs with."""
         etc = str(self.base / "etc")
-        subprocess.run(
-            ["postfix", "-c", etc, "set-permissions"], check=False, capture_output=True
-        )
+        subprocess.run(["postfix", "-c", etc, "set-permissions"], check=False, capture_output=True)
         subprocess.run(["postfix", "-c", etc, "check"], check=True, capture_output=True)
         if self.signed:
             (self.base / "key.pem").write_text(key_pem)

@@ -9,14 +9,11 @@ message. Each round runs the four variants (signed and unsigned, both sides) in 
 import argparse
 import http.client
 import json
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,8 +24,9 @@ from typing import Any
 from benches.baselines.postfix import Postfix
 from benches.measure import cpu_us, rsa_per_second
 from benches.report import Report, Round
+from tests.support.processes import Postalynk, Sink, wait_for
 
-SINK_PORT, POSTFIX_PORT, API_PORT, METRICS_PORT = 26035, 26034, 26080, 26090
+POSTFIX_PORT = 26034
 BATCH = 500
 CLIENTS = 2
 
@@ -39,42 +37,6 @@ class Run:
 
     per_second: float
     cpu_us_per_message: float
-
-
-class Sink:
-    """The testkit's fast sink, counting only, in a process of its own."""
-
-    def __init__(self) -> None:
-        subprocess.run(
-            ["cargo", "build", "--quiet", "--release", "--locked", "-p", "postalynk-testkit"],
-            check=True,
-        )
-        target = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
-        self.process = subprocess.Popen(
-            [
-                target / "release/postalynk-sink",
-                *("--listen", f"127.0.0.1:{SINK_PORT}"),
-                *("--stats-listen", "127.0.0.1:0"),
-                "--fast",
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.stats = json.loads(self.process.stdout.readline())["stats"]
-
-    def count(self) -> int:
-        """Messages taken so far."""
-        with urllib.request.urlopen(f"http://{self.stats}/", timeout=10) as answer:
-            return int(json.load(answer)["messages"])
-
-    def wait_for(self, count: int, limit_s: float) -> None:
-        """Until the count is reached; RuntimeError says how many are missing."""
-        deadline = time.monotonic() + limit_s
-        while (now := self.count()) < count:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the sink has {count - now} messages too few")
-            time.sleep(0.01)
 
 
 def body(number: int) -> dict[str, Any]:
@@ -90,42 +52,11 @@ def body(number: int) -> dict[str, Any]:
     }
 
 
-class Postalynk:
-    """A `postalynk up` of its own, with one organization and one domain."""
+class Submitter:
+    """Posts batches to a running Postalynk over a few connections."""
 
-    def __init__(self, base: Path, *, signed: bool) -> None:
-        shutil.rmtree(base, ignore_errors=True)
-        base.mkdir(parents=True)
-        self.config = base / "postalynk.toml"
-        self.config.write_text(
-            f'[api]\nlisten = "127.0.0.1:{API_PORT}"\n'
-            f'[metrics]\nlisten = "127.0.0.1:{METRICS_PORT}"\n'
-            '[queue]\nurl = "embedded:data/queue"\n[hot]\nurl = "embedded:data/hot"\n'
-            f'[delivery]\nsmart_host = "127.0.0.1:{SINK_PORT}"\nsign = {str(signed).lower()}\n'
-        )
-        self.log = (base / "log").open("w")
-        self.process = subprocess.Popen(
-            [".venv/bin/postalynk", "up", "--config", self.config],
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.strip() == "ready":
-                break
-        made = self._ask("org", "create", "bench")
-        self.key = made["api_key"]
-        self._ask("domain", "add", "example.com", "--org", made["org"])
-
-    def _ask(self, *command: str) -> Any:
-        done = subprocess.run(
-            [".venv/bin/postalynk", *command, "--config", str(self.config), "--json"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return json.loads(done.stdout)
+    def __init__(self, ours: Postalynk) -> None:
+        self.ours = ours
 
     def submit(self, payloads: list[bytes]) -> None:
         """Post all batches over a few connections; raises when one is not accepted."""
@@ -134,8 +65,11 @@ class Postalynk:
         lock = threading.Lock()
 
         def client() -> None:
-            connection = http.client.HTTPConnection("127.0.0.1", API_PORT, timeout=120)
-            headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+            connection = http.client.HTTPConnection("127.0.0.1", self.ours.api_port, timeout=120)
+            headers = {
+                "Authorization": f"Bearer {self.ours.api_key}",
+                "Content-Type": "application/json",
+            }
             while True:
                 with lock:
                     payload = next(work, None)
@@ -155,26 +89,6 @@ class Postalynk:
         if failures:
             raise RuntimeError(f"a batch was refused: {failures[0]}")
 
-    def wait_recorded(self) -> None:
-        """Until every event is in PostgreSQL: recording is part of the work that is measured."""
-        for _ in range(1200):
-            if self._lag() == 0:
-                return
-            time.sleep(0.05)
-        raise RuntimeError("the projection did not catch up")
-
-    def _lag(self) -> float:
-        with urllib.request.urlopen(f"http://127.0.0.1:{METRICS_PORT}/metrics") as answer:
-            for line in answer.read().decode().splitlines():
-                if line.startswith("postalynk_projection_lag_records "):
-                    return float(line.split()[1])
-        raise RuntimeError("no metric postalynk_projection_lag_records")
-
-    def stop(self) -> None:
-        """SIGTERM and wait."""
-        self.process.terminate()
-        self.process.wait(60)
-
 
 def run_ours(ours: Postalynk, sink: Sink, messages: int) -> Run:
     """Submit, wait for the sink, wait for the record."""
@@ -182,12 +96,14 @@ def run_ours(ours: Postalynk, sink: Sink, messages: int) -> Run:
         json.dumps([body(i) for i in range(start, min(start + BATCH, messages))]).encode()
         for start in range(0, messages, BATCH)
     ]
+    assert ours.process is not None
     before, cpu = sink.count(), cpu_us([ours.process.pid])
     began = time.monotonic()
-    ours.submit(payloads)
-    sink.wait_for(before + messages, 300)
+    Submitter(ours).submit(payloads)
+    wait_for(lambda: sink.count() >= before + messages, f"{messages} at the sink", 300)
     took = time.monotonic() - began
-    ours.wait_recorded()
+    # Recording is part of the work whose CPU is counted.
+    wait_for(lambda: ours.metric("postalynk_projection_lag_records") == 0, "all recorded", 120)
     return Run(messages / took, (cpu_us([ours.process.pid]) - cpu) / messages)
 
 
@@ -200,22 +116,31 @@ def run_postfix(theirs: Postfix, sink: Sink, messages: int) -> Run:
         f"127.0.0.1:{POSTFIX_PORT}".split(),
         check=True,
     )
-    sink.wait_for(before + messages, 300)
+    wait_for(lambda: sink.count() >= before + messages, f"{messages} at the sink", 300)
     took = time.monotonic() - began
     return Run(messages / took, (cpu_us(theirs.pids()) - cpu) / messages)
 
 
 @contextmanager
-def variant(side: str, base: Path, *, signed: bool, key_pem: str) -> Iterator[Any]:
+def variant(
+    side: str, base: Path, sink_address: str, *, signed: bool, key_pem: str
+) -> Iterator[Any]:
     """One side, started and stopped around its run, so the other has the machine to itself."""
     if side == "ours":
-        ours = Postalynk(base / f"ours-{signed}", signed=signed)
+        options = f"sign = {str(signed).lower()}"
+        ours = Postalynk(base / f"ours-{signed}", sink_address, delivery=options).start().prepare()
         try:
             yield lambda sink, messages: run_ours(ours, sink, messages)
         finally:
             ours.stop()
+            ours.remove()
     else:
-        theirs = Postfix(base / f"postfix-{signed}", POSTFIX_PORT, SINK_PORT, signed=signed)
+        theirs = Postfix(
+            base / f"postfix-{signed}",
+            POSTFIX_PORT,
+            int(sink_address.rpartition(":")[2]),
+            signed=signed,
+        )
         theirs.start(key_pem)
         try:
             yield lambda sink, messages: run_postfix(theirs, sink, messages)
@@ -230,13 +155,13 @@ COUNTS |= {("theirs", True): 1_500, ("theirs", False): 3_000}
 def measure(rounds: int, base: Path, scale: float) -> list[dict[tuple[str, bool], Run]]:
     """All rounds, each variant in turn."""
     key = subprocess.run(["openssl", "genrsa", "2048"], capture_output=True, text=True, check=True)
-    sink = Sink()
+    sink = Sink(base, "--fast")
     results = []
     try:
         for number in range(rounds):
             result: dict[tuple[str, bool], Run] = {}
             for (side, signed), count in COUNTS.items():
-                with variant(side, base, signed=signed, key_pem=key.stdout) as run:
+                with variant(side, base, sink.address, signed=signed, key_pem=key.stdout) as run:
                     run(sink, max(BATCH, int(count * scale / 10)))  # connections, caches, keys
                     result[side, signed] = run(sink, int(count * scale))
                 shown = result[side, signed]
@@ -247,7 +172,7 @@ def measure(rounds: int, base: Path, scale: float) -> list[dict[tuple[str, bool]
                 )
             results.append(result)
     finally:
-        sink.process.terminate()
+        sink.stop()
     return results
 
 
@@ -274,9 +199,7 @@ def main(arguments: list[str]) -> int:
     report = Report(
         name="first-light",
         unit="messages/s",
-        rounds=[
-            Round(r["ours", True].per_second, r["theirs", True].per_second) for r in results
-        ],
+        rounds=[Round(r["ours", True].per_second, r["theirs", True].per_second) for r in results],
         cpu_us_per_message=cpu("ours", True),
         more={
             "ratio_unsigned": ratio(False),
