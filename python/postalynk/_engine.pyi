@@ -2,7 +2,7 @@
 
 Conventions: every call that can block or burn CPU releases the GIL; batches go in and come out as
 one object; a body never becomes a Python object on its way from the queue to the wire. Outcomes of
-SMTP are values; exceptions mean misuse, shutdown or a bug.
+SMTP are values; exceptions (`postalynk.errors`) mean misuse, shutdown or a bug.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,6 @@ Row = tuple[str, int, int, int, bytes]
 """(topic, partition, offset, appended_at_us, value)."""
 
 VERSION: Final[str]
-
-class EngineError(Exception):
-    """Misuse, shutdown or an I/O failure below; the text names what and how to mend it."""
-
-class QueueLocked(EngineError):
-    """Another process owns the embedded queue; the text names it."""
 
 # --- the embedded queue ----------------------------------------------------------------------
 
@@ -45,7 +39,7 @@ class EmbeddedQueue:
 
         Retention: records older than ``max_age_s`` go, and the oldest beyond ``max_bytes`` or
         ``max_records`` (0: no bound); never one that group "worker" has not committed.
-        Raises QueueLocked when another process holds it, EngineError on I/O.
+        Raises QueueLocked when another process holds it, QueueError on I/O.
         """
     @property
     def partitions(self) -> int: ...
@@ -127,6 +121,17 @@ def parse_mailbox(text: str) -> tuple[str, str]:
 
 def check_header(name: str, value: str) -> None:
     """Raises ValueError when a custom header may not be set or its value could inject one."""
+
+def encode_dead_letter(
+    reason: str,
+    detail: str,
+    topic: str,
+    partition: int,
+    offset: int,
+    at_us: int,
+    value: bytes,
+) -> bytes:
+    """A record of ``email.dlq`` that holds ``value`` whole, with its message id if it has one."""
 
 def decode_dead_letter(value: bytes) -> dict[str, object]:
     """A record of ``email.dlq`` as a dict; raises ValueError."""

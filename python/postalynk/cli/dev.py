@@ -42,7 +42,8 @@ def dev(
     metrics
         Address of /metrics, likewise.
     """
-    from postalynk.service.process import Process, dev_policy_directory
+    from postalynk.policy import DEV
+    from postalynk.service.process import Process
     from postalynk.testing import Sink
 
     with tempfile.TemporaryDirectory(prefix="postalynk-dev-") as directory:
@@ -53,7 +54,7 @@ def dev(
             queue=Queue(url="embedded:queue", partitions=8),
             hot=Hot(url="embedded:hot"),
             delivery=Delivery(smart_host=sink.address, ehlo="dev.postalynk.example"),
-            policy=Policy(path=str(dev_policy_directory())),
+            policy=Policy(path=str(DEV)),
             directory=directory,
         )
         began = time.monotonic()
@@ -62,7 +63,7 @@ def dev(
             err.print(f"[dim]{time.monotonic() - began:6.2f} s[/]  {step}")
 
         progress(f"sink on {sink.address}")
-        process = Process(settings, with_api=True, progress=progress)
+        process = Process(settings, with_api=True, is_sink_only=True, progress=progress)
         demo = Demo(process, settings, sink.address, stay=not exit_)
         try:
             status = process.run(on_ready=demo.start)

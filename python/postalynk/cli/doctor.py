@@ -13,7 +13,7 @@ from postalynk import __version__
 from postalynk.cli.app import COMMON, Common, app
 from postalynk.cli.render import emit_json, out, table
 from postalynk.errors import NotRunning, PostalynkError
-from postalynk.policy.load import load as load_policies
+from postalynk.policy import load as load_policies
 from postalynk.service.client import control_directory
 from postalynk.service.operations import ask
 from postalynk.service.process import policy_directory

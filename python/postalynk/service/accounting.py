@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from postalynk.engine import Audit, RecordBatch, decode_dead_letter
-from postalynk.queue.protocol import Position, Queue
+from postalynk.engine import Audit, decode_dead_letter
+from postalynk.queue.protocol import Position, Queue, RecordBatch
 
 LANES = ("high", "normal", "bulk")
 SEND_TOPICS = tuple(f"email.send.{lane}" for lane in LANES)

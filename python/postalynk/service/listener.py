@@ -78,7 +78,7 @@ class Listener(uvicorn.Server):
             app,
             log_config=None,
             access_log=False,
-            lifespan="off",
+            lifespan="auto",
             server_header=False,
             timeout_graceful_shutdown=10,
             backlog=2048,
