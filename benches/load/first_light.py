@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benches.baselines.postfix import Postfix
+from benches.baselines.postfix import Relay
 from benches.measure import cpu_us, rsa_per_second
 from benches.report import Report, Round
 from tests.support.processes import Postalynk, Sink, wait_for
@@ -107,7 +107,7 @@ def run_ours(ours: Postalynk, sink: Sink, messages: int) -> Run:
     return Run(messages / took, (cpu_us([ours.process.pid]) - cpu) / messages)
 
 
-def run_postfix(theirs: Postfix, sink: Sink, messages: int) -> Run:
+def run_postfix(theirs: Relay, sink: Sink, messages: int) -> Run:
     """Feed with smtp-source, wait for the sink."""
     before, cpu = sink.count(), cpu_us(theirs.pids())
     began = time.monotonic()
@@ -135,13 +135,9 @@ def variant(
             ours.stop()
             ours.remove()
     else:
-        theirs = Postfix(
-            base / f"postfix-{signed}",
-            POSTFIX_PORT,
-            int(sink_address.rpartition(":")[2]),
-            signed=signed,
-        )
-        theirs.start(key_pem)
+        port = int(sink_address.rpartition(":")[2])
+        directory = base / f"postfix-{signed}"
+        theirs = Relay(directory, POSTFIX_PORT, port, key_pem if signed else None)
         try:
             yield lambda sink, messages: run_postfix(theirs, sink, messages)
         finally:

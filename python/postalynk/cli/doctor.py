@@ -95,7 +95,9 @@ def _policy(settings: Settings) -> Finding:
         policies = load_policies(policy_directory(settings))
     except PostalynkError as error:
         return Finding("policy", "wrong", error.message, error.fix)
-    return Finding("policy", "ok", f"{settings.policy.path or 'default'}, version {policies.version}")
+    return Finding(
+        "policy", "ok", f"{settings.policy.path or 'default'}, version {policies.version}"
+    )
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:

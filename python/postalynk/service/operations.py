@@ -113,8 +113,7 @@ class Operations:
     def list_pools(self) -> list[dict[str, Any]]:
         """Pools and their sources."""
         return [
-            {"name": pool.name, "sources": pool.sources}
-            for pool in self._control.directory.pools()
+            {"name": pool.name, "sources": pool.sources} for pool in self._control.directory.pools()
         ]
 
     def set_pool(self, name: str, sources: dict[str, int]) -> Any:

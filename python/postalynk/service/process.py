@@ -172,9 +172,7 @@ class Process:
             lambda: [QueueDepth(d.lane, d.waiting, d.oldest_age_s) for d in accounting.depth(queue)]
         )
         await self._listen(opened, metrics_app(metrics, engine, recorder), exposed)
-        await self._listen(
-            opened, control_app(self.operations), bind_unix(directory / SOCKET_NAME)
-        )
+        await self._listen(opened, control_app(self.operations), bind_unix(directory / SOCKET_NAME))
         if api is not None:
             context = IngestContext(
                 queue=queue,
