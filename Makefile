@@ -23,7 +23,7 @@ bench: ## Run one benchmark, NAME=first-light; figures go to build/bench/NAME.js
 	@scripts/bench.sh $(NAME) $(ARGS)
 
 soak: ## The tests that run for many minutes
-	@scripts/test.sh -m soak $(ARGS)
+	@scripts/soak.sh $(ARGS)
 
 docs: ## Build the reference of the Rust crates into build/docs
 	@scripts/docs.sh

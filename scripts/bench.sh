@@ -3,6 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 
 scripts/apt.sh scripts/apt-packages.txt
+scripts/toolchain.sh
 scripts/venv.sh build dev
 scripts/build.sh
 exec "$VENV/bin/python" -m benches.run "$@"

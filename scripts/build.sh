@@ -7,13 +7,23 @@ scripts/toolchain.sh
 # The dev lock holds the other two, at the same versions.
 if [ ! -f "$STAMPS/dev" ]; then scripts/venv.sh build runtime; fi
 
-build() {
-    VIRTUAL_ENV=$VENV "$VENV/bin/maturin" develop --release --locked ${VERBOSE:+--verbose}
+compile() {
+    VIRTUAL_ENV=$VENV "$VENV/bin/maturin" develop --release --locked --skip-install
 }
 
-now=$(fingerprint "$(rustc --version)" rust Cargo.toml Cargo.lock pyproject.toml)
-if is_fresh engine "$now" && [ -x "$VENV/bin/postalynk" ] && [ -f python/postalynk/_engine.abi3.so ]; then
-    exit 0
+# pip asks maturin once more, which finds everything compiled; it writes the commands and the path.
+install() {
+    PATH=$VENV/bin:$PATH "$VENV/bin/python" -m pip --disable-pip-version-check install --quiet \
+        --no-deps --no-build-isolation --editable .
+}
+
+now=$(fingerprint "$(rustc --version)" rust Cargo.toml Cargo.lock pyproject.toml scripts/build.sh)
+if ! is_fresh engine "$now" || [ ! -f python/postalynk/_engine.abi3.so ]; then
+    step "Building the engine (Rust, release; the first time takes minutes)" compile
+    done_with engine "$now"
 fi
-step "Building the engine (Rust, release; the first time takes minutes)" build
-done_with engine "$now"
+now=$(fingerprint "" pyproject.toml Cargo.toml README.md scripts/build.sh)
+if ! is_fresh install "$now" || [ ! -x "$VENV/bin/postalynk" ]; then
+    step "Installing postalynk and postalynk-worker into .venv/bin" install
+    done_with install "$now"
+fi

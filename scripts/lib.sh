@@ -13,7 +13,8 @@ STAMPS=$VENV/.stamps
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
 # pyo3 compiles against one interpreter; naming it the same way everywhere avoids rebuilding.
 export PYO3_PYTHON=$VENV/bin/python
-[ -d "$HOME/.cargo/bin" ] && PATH=$PATH:$HOME/.cargo/bin
+# Where rustup puts cargo; a login shell may have not been told.
+PATH=$PATH:${HOME:-}/.cargo/bin
 
 CURRENT=
 trap '[ -z "$CURRENT" ] || printf "==> FAILED: %s\n" "$CURRENT" >&2' EXIT

@@ -19,6 +19,10 @@ command -v "$PYTHON" >/dev/null || as_root_or_fail "no $PYTHON on this machine" 
 
 command -v cargo >/dev/null ||
     fail "no cargo on this machine" "install Rust 1.90 or newer with rustup"
+cargo --version | "$PYTHON" -c '
+import re, sys
+sys.exit(tuple(map(int, re.search(r"(\d+)\.(\d+)", sys.stdin.read()).groups())) < (1, 90))' ||
+    fail "$(cargo --version) is too old" "rustup update stable"
 command -v cc >/dev/null ||
     as_root_or_fail "no C compiler (Rust links with it; aws-lc is C)" build-essential
 

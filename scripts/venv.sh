@@ -14,7 +14,8 @@ create() {
 # setuptools of the build lock, because pip would fetch one for it without checking a hash.
 fetch() {
     "${PIP[@]}" install --quiet --progress-bar off --require-hashes \
-        --only-binary :all: --no-binary dkimpy --no-build-isolation -r "$1"
+        --only-binary :all: --no-binary dkimpy --no-build-isolation -r "$1" \
+        2> >(grep -v '^DEPRECATION: --no-binary' >&2) # older pips announce a change that does not touch us
 }
 
 if ! "$VENV/bin/python" -c pass 2>/dev/null || [ ! -x "$VENV/bin/pip" ] ||

@@ -27,8 +27,9 @@ BREACHES = [
     ("untested_laws", {"rust/mime/src/lib.rs": "//! **Law `fold_keeps_words`.** It does.\n"}),
     ("machine_paths", {"README.md": "cd /" + "home/someone/postalynk\n"}),
 ]
+RUST_TESTS = "#[cfg(test)]\nmod tests {\n" + "    // a case\n" * 100 + "}\n"
 KEEPERS = [
-    ("long_files", {"python/postalynk/model.py": "x = 1\n" * 500, "tests/t.py": "x = 1\n" * 501}),
+    ("long_files", {"tests/t.py": "x = 1\n" * 501, "rust/a.rs": "//\n" * 500 + RUST_TESTS}),
     ("long_functions", {"python/postalynk/model.py": "def f() -> None:\n" + "    print()\n" * 60}),
     ("module_docs", {"rust/mime/src/fold.rs": "//! Folding.\n"}),
     ("unsafe_crates", {"rust/mime/src/lib.rs": "//! MIME.\n#![forbid(unsafe_code)]\n"}),
