@@ -140,7 +140,7 @@ class Cluster:
             pid, port = int(lines[0]), int(lines[3])
         except (OSError, ValueError, IndexError):
             return None
-        if not self._is_ours(pid):
+        if not self.is_ours(pid):
             return None
         status = lines[7].strip() if len(lines) > 7 else "starting"
         return Running(pid, port, status == "ready" and _answers(port))
@@ -200,7 +200,8 @@ class Cluster:
         finally:
             os.close(descriptor)
 
-    def _is_ours(self, pid: int) -> bool:
+    def is_ours(self, pid: int) -> bool:
+        """Whether this process is alive and a server of this directory."""
         # Readable across users and namespaces, unlike /proc/PID/cwd.
         try:
             arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")

@@ -177,16 +177,17 @@ class EmbeddedPostgres:
                 _log.info("PostgreSQL is back", pid=self.pid)
 
     def _shut_down(self) -> None:
+        pid = self.pid
         for number in (signal.SIGINT, signal.SIGQUIT):  # fast, then immediate
             self._cluster.signal(number)
             deadline = time.monotonic() + STOP_S
             while time.monotonic() < deadline:
-                if self._cluster.running() is None and self._cluster.has_exited():
+                # An adopted server is not our child: its pid file goes just before it does.
+                gone = pid is None or not self._cluster.is_ours(pid)
+                if gone and self._cluster.running() is None and self._cluster.has_exited():
                     return
                 time.sleep(0.01)
-        raise StorageError(
-            f"PostgreSQL (pid {self.pid}) does not stop", fix=f"see {self._cluster.log}"
-        )
+        raise StorageError(f"PostgreSQL (pid {pid}) does not stop", fix=f"see {self._cluster.log}")
 
     def _supervise_alone(self) -> None:
         self._cluster.directory.mkdir(parents=True, exist_ok=True, mode=0o700)

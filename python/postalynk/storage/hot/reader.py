@@ -114,10 +114,10 @@ class HotReader:
             row = await connection.fetchrow(_MESSAGE, id_)
             if row is None:
                 return None
-            rows = await connection.fetch(
-                _EVENTS, id_, row["org_id"], _earliest(id_), -1, -1, "", MAX_EVENTS + 1
-            )
-        deliveries = _deliveries(row, {event["recipient"]: event for event in rows}.values())
+            org, earliest = row["org_id"], _earliest(id_)
+            states = await connection.fetch(_STATES, id_, org, earliest, MAX_EVENTS)
+            rows = await connection.fetch(_EVENTS, id_, org, earliest, -1, -1, "", MAX_EVENTS + 1)
+        deliveries = _deliveries(row, states)
         by_recipient: dict[int, list[dict[str, Any]]] = {}
         for event in rows[:MAX_EVENTS]:
             by_recipient.setdefault(event["recipient"], []).append(_attempt(event))
