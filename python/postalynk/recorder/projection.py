@@ -134,7 +134,7 @@ class Recorder:
             await asyncio.to_thread(self._resume, consumer, stored)
             await self._project(consumer)
         finally:
-            await self._writer.close()
+            self._writer.close()
             if consumer is not None:
                 consumer.close()
 
@@ -152,6 +152,8 @@ class Recorder:
             await asyncio.wait([task], timeout=timeout_s if self.progress.is_connected else 0)
         if not task.done():
             task.cancel()
+            # Without a connection there is no rollback to wait for on a server that hangs.
+            self._writer.close()
             await asyncio.wait([task])
         return not task.cancelled() and task.exception() is None
 

@@ -181,10 +181,11 @@ def test_two_supervisors_do_not_share_a_directory(place: Path) -> None:
 
 
 def test_an_interrupted_creation_is_begun_anew(place: Path) -> None:
-    (place / "data.new").mkdir()
-    (place / "data.new" / "half").write_text("")
+    (place / "data.new1234").mkdir()
+    (place / "data.new1234" / "half").write_text("")
     with EmbeddedPostgres(place) as server:
         assert query(server.dsn) == 1
+    assert [path.name for path in place.glob("data*")] == ["data"]
 
 
 def test_a_server_that_cannot_start_says_why(place: Path) -> None:

@@ -53,10 +53,10 @@ async def test_the_position_is_written_with_the_rows(hot_dsn: str) -> None:
     facts = FakeColumns([accepted(), event()])
     assert await hot.write(facts, {AT: 7, ("email.events", 4): 1}) == Written(1, 1)
     assert await hot.write(FakeColumns([]), {AT: 9}) == Written(0, 0)
-    await hot.close()
+    hot.close()
     again = writer(hot_dsn)
     assert await again.positions() == {AT: 9, ("email.events", 4): 1}
-    await again.close()
+    again.close()
 
 
 @settings(
@@ -85,8 +85,8 @@ def test_law_replay_rewrites_nothing(hot_server: str, data: st.DataObject) -> No
             await often.write(FakeColumns(log[start:end]), {AT: end})
         await often.write(FakeColumns(log), {AT: len(log)})
         got = await rows(dsn)
-        await once.close()
-        await often.close()
+        once.close()
+        often.close()
         return wanted, got
 
     wanted, got = asyncio.run(story())
@@ -101,7 +101,7 @@ async def test_after_a_replay_new_rows_go_straight_in_again(hot_dsn: str) -> Non
     assert await hot.write(FakeColumns([accepted(1), accepted(2)]), {AT: 3}) == Written(1, 0)
     assert await hot.write(FakeColumns([accepted(3)]), {AT: 4}) == Written(1, 0)
     assert await hot.write(FakeColumns([accepted(4)]), {AT: 5}) == Written(1, 0)
-    await hot.close()
+    hot.close()
 
 
 async def test_values_postgresql_cannot_hold_are_mended(hot_dsn: str) -> None:
@@ -110,7 +110,7 @@ async def test_values_postgresql_cannot_hold_are_mended(hot_dsn: str) -> None:
         reply="a\0b", attempt=2**32 - 1, size_bytes=2**64 - 1, at_us=NOW_US, due_at_us=2**63
     )
     assert await hot.write(FakeColumns([accepted(subject="\0"), odd]), {AT: 1}) == Written(1, 1)
-    await hot.close()
+    hot.close()
     reader = HotReader(lambda: hot_dsn)
     (_, found) = await reader.events(ORG, message_id(1)) or []
     assert found["reply"]["text"] == "a\ufffdb"
@@ -134,7 +134,7 @@ async def test_a_row_no_day_can_hold_is_refused_whole(hot_dsn: str) -> None:
     assert await rows(hot_dsn) == []
     assert await hot.positions() == {}
     assert await hot.write(FakeColumns([accepted(5)]), {AT: 1}) == Written(1, 0)
-    await hot.close()
+    hot.close()
 
 
 async def test_days_get_partitions_ahead_across_midnight_and_late(hot_dsn: str) -> None:
@@ -164,7 +164,7 @@ async def test_days_get_partitions_ahead_across_midnight_and_late(hot_dsn: str) 
         )
         first = "17" if table == "messages" else "18"
         assert found == [(f"{table}_202611{day}", 1) for day in (first, "24", "25")]
-    await hot.close()
+    hot.close()
 
 
 async def test_old_days_are_dropped_only_when_asked_and_can_come_back(hot_dsn: str) -> None:
@@ -183,7 +183,7 @@ async def test_old_days_are_dropped_only_when_asked_and_can_come_back(hot_dsn: s
     )
     assert await drop_expired(connection, NOW_US, 30) == ["events_20261024", "messages_20261024"]
     await connection.close()
-    await hot.close()
+    hot.close()
 
 
 async def test_a_story_with_several_deliveries(hot_dsn: str) -> None:
@@ -203,7 +203,7 @@ async def test_a_story_with_several_deliveries(hot_dsn: str) -> None:
         event(attempt=2, at_us=NOW_US + 61_000_000, dot_us=900, connect_us=300),
     ]
     await hot.write(FakeColumns(facts), {AT: 4})
-    await hot.close()
+    hot.close()
     reader = HotReader(lambda: hot_dsn)
 
     message = await reader.message(ORG, message_id(1))
@@ -244,7 +244,7 @@ async def test_events_come_in_pages(hot_dsn: str) -> None:
     hot = writer(hot_dsn)
     tries = [deferred(attempt=n, at_us=NOW_US + n // 2) for n in range(1, 8)]
     await hot.write(FakeColumns([accepted(), *tries]), {AT: 8})
-    await hot.close()
+    hot.close()
     reader = HotReader(lambda: hot_dsn)
     seen: list[dict[str, Any]] = []
     after: str | None = None
@@ -265,7 +265,7 @@ async def test_no_organization_sees_another(hot_dsn: str) -> None:
     # The worst case: an event of another organization under the same message id.
     facts = [accepted(), event(), event(org=other, kind="bounced", at_us=NOW_US + 9)]
     await hot.write(FakeColumns(facts), {AT: 3})
-    await hot.close()
+    hot.close()
     reader = HotReader(lambda: hot_dsn)
     assert await reader.message(other, message_id(1)) is None
     assert await reader.events(other, message_id(1)) is None
@@ -301,4 +301,4 @@ async def test_two_writers_may_begin_at_once(hot_dsn: str) -> None:
     )
     assert len(await rows(hot_dsn)) == 4
     for w in writers:
-        await w.close()
+        w.close()

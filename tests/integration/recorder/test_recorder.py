@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import asyncpg
+import psutil
 import pytest
 
 from postalynk.recorder import projection
@@ -167,6 +168,37 @@ async def test_stopping_does_not_wait_for_a_dead_postgresql() -> None:
     async with asyncio.timeout(1.0):
         assert not await ours.stop(timeout_s=30)
     assert task.cancelled()
+
+
+async def test_stopping_does_not_wait_for_a_frozen_postgresql(own_server: EmbeddedPostgres) -> None:
+    """A server that holds its connections and answers nothing, as on a dead disk."""
+    log = MemoryLog()
+    ours = recorder(log, lambda: own_server.dsn)
+    task = asyncio.create_task(ours.run())
+    log.put(0, accepted(0), event(0))
+    await eventually(lambda: ours.lag() == 0 and ours.progress.messages == 1)
+    async with frozen(own_server):
+        log.put(0, accepted(1), event(1))
+        await asyncio.sleep(0.5)
+        async with asyncio.timeout(3.0):
+            assert not await ours.stop(timeout_s=0.5)
+        assert task.done()
+    async with running(log, lambda: own_server.dsn) as ours:
+        await eventually(lambda: ours.lag() == 0)
+    assert await projected(own_server.dsn) == once(range(2))
+
+
+@contextlib.asynccontextmanager
+async def frozen(server: EmbeddedPostgres) -> AsyncIterator[None]:
+    postmaster = psutil.Process(server.pid)
+    processes = [postmaster, *postmaster.children()]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
 
 
 async def test_bad_records_are_dead_lettered_and_stop_no_other(hot_dsn: str) -> None:

@@ -60,7 +60,7 @@ SETTINGS = {
 
 
 class Running(NamedTuple):
-    """A live server of this directory; `is_ready` once it takes connections."""
+    """A live server of this directory; `is_ready` once it says it takes connections."""
 
     pid: int
     port: int
@@ -99,8 +99,10 @@ class Cluster:
         password = self.directory / "password"
         if not password.exists():
             _write_private(password, secrets.token_urlsafe(24))
-        fresh = self.directory / "data.new"
-        shutil.rmtree(fresh, ignore_errors=True)
+        for left_over in self.directory.glob("data.new*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        # A name of its own: the initdb of a killed process may still be writing to its directory.
+        fresh = self.directory / f"data.new{os.getpid()}"
         fresh.mkdir(mode=0o700)
         initdb = binaries() / "initdb"
         launcher = pick_launcher(initdb, self.directory)
@@ -143,7 +145,7 @@ class Cluster:
         if not self.is_ours(pid):
             return None
         status = lines[7].strip() if len(lines) > 7 else "starting"
-        return Running(pid, port, status == "ready" and _answers(port))
+        return Running(pid, port, status == "ready")
 
     def launch(self) -> None:
         """Start the server without waiting for it; `running` tells when it is ready."""
@@ -226,6 +228,18 @@ def binaries() -> Path:
     )
 
 
+def answers(port: int) -> bool:
+    """Whether a PostgreSQL listens: it answers an SSLRequest with one byte (protocol 3.0)."""
+    deadline = time.monotonic() + 1.0
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0) as link:
+            link.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
+            link.settimeout(max(0.01, deadline - time.monotonic()))
+            return link.recv(1) in (b"S", b"N")
+    except OSError:
+        return False
+
+
 def _environment() -> dict[str, str]:
     # None of PGDATA, PGPORT, PGOPTIONS …: the server is what the command line says.
     return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"}
@@ -258,15 +272,3 @@ def _usable_port(recorded: Path) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise StorageError("no free TCP port on 127.0.0.1", fix="see what holds them: ss -ltn")
-
-
-def _answers(port: int) -> bool:
-    """Whether a PostgreSQL listens: it answers an SSLRequest with one byte (protocol 3.0)."""
-    deadline = time.monotonic() + 1.0
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1.0) as link:
-            link.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
-            link.settimeout(max(0.01, deadline - time.monotonic()))
-            return link.recv(1) in (b"S", b"N")
-    except OSError:
-        return False

@@ -25,7 +25,7 @@ from typing import Self
 import structlog
 
 from postalynk.errors import StorageError
-from postalynk.storage.hot.cluster import Cluster, Running
+from postalynk.storage.hot.cluster import Cluster, Running, answers
 
 START_S = 60.0
 """A crashed server replays at most `max_wal_size` before it takes connections."""
@@ -147,7 +147,7 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             running = self._cluster.running()
-            if running is not None and running.is_ready:
+            if running is not None and running.is_ready and answers(running.port):
                 return running
             if running is None and self._cluster.has_exited():
                 return None

@@ -150,6 +150,8 @@ class HotReader:
                     min_size=0,
                     max_size=self._connections,
                     connect=self._connect,
+                    # Nothing here changes a session, so nothing is reset: half a millisecond less.
+                    reset=_keep,
                     timeout=CONNECT_S,
                     command_timeout=COMMAND_S,
                 )
@@ -166,6 +168,10 @@ class HotReader:
         connection: Connection = await asyncpg.connect(self._dsn(), **options)
         await prepare(connection)
         return connection
+
+
+async def _keep(_connection: object) -> None:
+    pass
 
 
 def _earliest(id_: bytes) -> int:

@@ -122,8 +122,8 @@ class HotWriter:
             mended = _mend(messages, schema.MESSAGES), _mend(events, schema.EVENTS)
             return await self._write(*mended, positions)
 
-    async def close(self) -> None:
-        """Let the connection go."""
+    def close(self) -> None:
+        """Cut the connection; what is under way ends at once and is not written."""
         connection, self._connection = self._connection, None
         if connection is not None and not connection.is_closed():
             connection.terminate()
@@ -147,7 +147,7 @@ class HotWriter:
             raise
         except BaseException:
             # Half a conversation is of no use, to the next call or after a cancellation.
-            await self.close()
+            self.close()
             raise
 
     async def _copy(
