@@ -29,7 +29,7 @@ from postalynk.storage.hot.cluster import Cluster, Running, answers
 
 START_S = 60.0
 """A crashed server replays at most `max_wal_size` before it takes connections."""
-STOP_S = 20.0
+STOP_S = 10.0
 """A fast shutdown writes one checkpoint; longer than this and it is cut short."""
 WATCH_S = 0.25
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
@@ -187,7 +187,8 @@ class EmbeddedPostgres:
                 if gone and self._cluster.running() is None and self._cluster.has_exited():
                     return
                 time.sleep(0.01)
-        raise StorageError(f"PostgreSQL (pid {pid}) does not stop", fix=f"see {self._cluster.log}")
+        # Our own end does not hang on a disk that hangs: it is told, and the next start waits.
+        _log.warning("PostgreSQL has not stopped yet", pid=pid)
 
     def _supervise_alone(self) -> None:
         self._cluster.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
