@@ -1,7 +1,8 @@
 """Logs and metrics: what an operator sees of the Python side.
 
 `logs` writes ECS JSON lines to standard error; `metrics` is the catalogue of every Python-side
-metric. The engine exposes its own (`Engine.metrics`); ``/metrics`` shows both, one after the other.
+metric. The engine exposes its own (`Engine.metrics`); ``/metrics`` shows both, one after the
+other.
 """
 
 from postalynk.observability.logs import Logger, configure_logs, get_logger

@@ -1,11 +1,11 @@
 """Log lines as ECS JSON on standard error, one object a line.
 
-**Problem.** Kibana, Loki and a person with ``jq`` should find the same fields in every line, those
-of libraries that use `logging` included.
-**Model.** A call is an event in plain words and fields: ``log.info("policy loaded", version=v)``. A
-field whose name holds a dot is an ECS field and stays where it is (``**{"organization.id": org}``);
-every other goes below ``postalynk``, ECS's rule for names of one's own. An exception becomes
-``error.type``, ``error.message`` and ``error.stack_trace``.
+**Problem.** Kibana, Loki and a person with ``jq`` should find the same fields in every line,
+those of libraries that use `logging` included.
+**Model.** A call is an event in plain words and fields: ``log.info("policy loaded", version=v)``.
+A field whose name holds a dot is an ECS field and stays where it is (``**{"organization.id":
+org}``); every other goes below ``postalynk``, ECS's rule for names of one's own. An exception
+becomes ``error.type``, ``error.message`` and ``error.stack_trace``.
 **Not here.** Levels per module, rotation, shipping: standard error is the interface.
 **Source.** Elastic Common Schema 8.11, "Custom fields" and "error".
 """
@@ -67,7 +67,8 @@ def configure_logs(level: str = "info", stream: TextIO | None = None) -> None:
 
 def get_logger(name: str) -> Logger:
     """A logger whose lines carry ``log.logger = name``; give it ``__name__``."""
-    logger: Logger = structlog.get_logger(name).bind(**{"log.logger": name})
+    # Lazy: a module asks for its logger before `configure_logs` has run.
+    logger: Logger = structlog.get_logger(**{"log.logger": name})
     return logger
 
 

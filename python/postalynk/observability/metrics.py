@@ -1,7 +1,7 @@
 """The catalogue of Python-side metrics: name, labels, and when to worry.
 
-One `Metrics` object a process, handed to whoever counts; nothing is global, so a test has its own.
-Labels are bounded: no organization, address or message id ever becomes one.
+One `Metrics` object a process, handed to whoever counts; nothing is global, so a test has its
+own. Labels are bounded: no organization, address or message id ever becomes one.
 """
 
 from __future__ import annotations
