@@ -1,0 +1,56 @@
+"""The one file of this room that touches the extension."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from postalynk._engine import (
+    Engine,
+    OutcomeBatch,
+    RouteBatch,
+    Sink,
+    check_header,
+    decode_dead_letter,
+    encode_dead_letter,
+    encode_messages,
+    new_message_id,
+    parse_address,
+    parse_mailbox,
+    partition_of,
+)
+from postalynk.engine.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from postalynk.settings import Settings
+
+__all__ = [
+    "Engine",
+    "OutcomeBatch",
+    "RouteBatch",
+    "Sink",
+    "check_header",
+    "decode_dead_letter",
+    "encode_dead_letter",
+    "encode_messages",
+    "new_message_id",
+    "open_engine",
+    "parse_address",
+    "parse_mailbox",
+    "partition_of",
+]
+
+
+def open_engine(settings: Settings, directory: Path, *, is_sink_only: bool = False) -> Engine:
+    """Start an engine whose attempt journal is ``directory/attempts.journal``.
+
+    ``is_sink_only``: for ``postalynk dev``; nothing leaves but to ``delivery.smart_host``. Raises
+    SettingsError when a delivery setting is wrong, EngineError when the engine cannot start.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    journal = str(directory / "attempts.journal")
+    engine = EngineSettings.of(settings, journal=journal, is_sink_only=is_sink_only)
+    return Engine(msgspec.json.encode(engine).decode())
