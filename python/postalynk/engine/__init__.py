@@ -6,6 +6,7 @@ imported in `native` alone, so a room that needs one of its functions takes it f
 
 from postalynk.engine.native import (
     Engine,
+    Failure,
     OutcomeBatch,
     RouteBatch,
     Sink,
@@ -24,6 +25,7 @@ from postalynk.engine.settings import EngineSettings
 __all__ = [
     "Engine",
     "EngineSettings",
+    "Failure",
     "OutcomeBatch",
     "RouteBatch",
     "Sink",

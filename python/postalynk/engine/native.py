@@ -8,6 +8,7 @@ import msgspec
 
 from postalynk._engine import (
     Engine,
+    Failure,
     OutcomeBatch,
     RouteBatch,
     Sink,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Engine",
+    "Failure",
     "OutcomeBatch",
     "RouteBatch",
     "Sink",
@@ -47,8 +49,9 @@ __all__ = [
 def open_engine(settings: Settings, directory: Path, *, is_sink_only: bool = False) -> Engine:
     """Start an engine whose attempt journal is ``directory/attempts.journal``.
 
-    ``is_sink_only``: for ``postalynk dev``; nothing leaves but to ``delivery.smart_host``. Raises
-    SettingsError when a delivery setting is wrong, EngineError when the engine cannot start.
+    ``is_sink_only``: for ``postalynk dev``; everything goes to ``delivery.smart_host``, which must
+    be set. Raises SettingsError or EngineError naming the key that is wrong, EngineError when the
+    engine cannot start.
     """
     directory.mkdir(parents=True, exist_ok=True)
     journal = str(directory / "attempts.journal")

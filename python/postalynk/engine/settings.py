@@ -1,12 +1,15 @@
 """`EngineSettings`: the JSON that ``Engine(settings_json)`` reads; its fields are that contract.
 
-**Model.** `postalynk.settings` is what an operator writes; this is what the engine wants: texts
-parsed, empty ones made null, paths absolute. Both sides refuse fields they do not know.
+**Model.** `postalynk.settings` is what an operator writes; this is what the engine is told. Zero
+and the empty text mean "the engine's default", there as here. Only what the engine cannot know is
+worked out: paths, this host's name, the port of a resolver. The engine refuses keys it does not
+know and values it cannot use, naming them.
+**Not here.** Pools, sources and keys: they change while it runs (`Engine.configure`).
 """
 
 from __future__ import annotations
 
-import os
+import ipaddress
 import re
 import socket
 from typing import TYPE_CHECKING, NoReturn
@@ -18,48 +21,42 @@ from postalynk.errors import SettingsError
 if TYPE_CHECKING:
     from postalynk.settings import Settings
 
-_RATE = re.compile(r"(\d{1,9})/(s|m|min|h)", re.ASCII)
-_PER_S = {"s": 1, "m": 60, "min": 60, "h": 3_600}
-
-# A quarter of a gigabyte of records beside the kernel's buffers leaves a machine of 2 GB room.
-MAX_IN_FLIGHT_BYTES = 268_435_456
+DNS_PORT = 53
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the engine is told once, at start."""
 
     shards: int
-    """I/O threads, 1 or more."""
+    """I/O threads; 0: one per four cores."""
     signing_threads: int
-    """Threads that compose and sign, 1 or more."""
-    smart_host: str | None
-    """``host:port`` for everything; null: MX routing."""
-    sink_only: bool
-    """Refuse to send anywhere but to the smart host (``postalynk dev``)."""
-    port: int
-    """Port of MX hosts."""
-    dns_servers: list[str]
-    """``address:port``; empty: the system's resolvers."""
+    """Threads that compose and sign; 0: one per core."""
+    max_in_flight: int
+    """Deliveries at a time, 1 or more."""
     journal: str
     """Path of the attempt journal."""
+    dns_servers: list[str]
+    """``address:port``; empty: the system's resolvers."""
+    smart_host: str
+    """``host:port`` for everything; empty: MX routing."""
+    smtp_port: int
+    """Port of MX hosts."""
     ehlo: str
     """Name for EHLO where a source has none."""
-    max_in_flight: int
-    """Deliveries at a time."""
-    max_in_flight_bytes: int
-    """Bytes of their records."""
     connections: int
     """Most connections per path; 0: the provider's own limit."""
     per_connection: int
     """Most messages per connection; 0: the provider's own limit."""
-    rate: float | None
-    """Most messages per second and path, 1 or more; null: the provider's own limit."""
+    rate: str
+    """Most messages per path, such as ``100/s``; empty: the provider's own limit."""
 
     @classmethod
     def of(cls, settings: Settings, *, journal: str, is_sink_only: bool = False) -> EngineSettings:
-        """Work them out from the operator's; raises SettingsError naming the key."""
+        """Work them out from the operator's; raises SettingsError naming the key.
+
+        ``is_sink_only``: everything must go to the smart host, so there must be one.
+        """
         delivery = settings.delivery
-        cores = len(os.sched_getaffinity(0))
         if is_sink_only and not delivery.smart_host:
             _refuse(settings, "delivery.smart_host", "", "name the sink, host:port")
         if not 1 <= delivery.smtp.port <= 65_535:
@@ -73,33 +70,33 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if re.fullmatch(r"[!-~]{1,255}", ehlo, re.ASCII) is None:
             _refuse(settings, "delivery.ehlo", ehlo, "give this host's name in ASCII")
         return cls(
-            shards=delivery.shards or max(1, cores // 4),
-            signing_threads=delivery.signing_threads or cores,
-            smart_host=delivery.smart_host or None,
-            sink_only=is_sink_only,
-            port=delivery.smtp.port,
-            dns_servers=list(settings.dns.servers),
-            journal=journal,
-            ehlo=ehlo,
+            shards=delivery.shards,
+            signing_threads=delivery.signing_threads,
             max_in_flight=delivery.max_in_flight,
-            max_in_flight_bytes=MAX_IN_FLIGHT_BYTES,
+            journal=journal,
+            dns_servers=[_resolver(settings, server) for server in settings.dns.servers],
+            smart_host=delivery.smart_host,
+            smtp_port=delivery.smtp.port,
+            ehlo=ehlo,
             connections=delivery.connections,
             per_connection=delivery.per_connection,
-            rate=_rate(settings),
+            rate=delivery.rate,
         )
 
 
-def _rate(settings: Settings) -> float | None:
-    text = settings.delivery.rate
-    if not text:
-        return None
-    found = _RATE.fullmatch(text.strip())
-    if found is None:
-        _refuse(settings, "delivery.rate", text, "write 100/s, 600/m or 5000/h")
-    per_second = int(found[1]) / _PER_S[found[2]]
-    if per_second < 1:
-        _refuse(settings, "delivery.rate", text, "use 1/s or more")
-    return per_second
+def _resolver(settings: Settings, server: str) -> str:
+    """``address:port`` of a resolver written with or without its port."""
+    host, separator, port = server.rpartition(":")
+    is_bare = not separator or (":" in host and not server.startswith("["))
+    if is_bare:
+        host, port = server, str(DNS_PORT)
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        _refuse(settings, "dns.servers", server, "write an address, 9.9.9.9 or [2620:fe::fe]:53")
+    if not port.isdigit() or not 1 <= int(port) <= 65_535:
+        _refuse(settings, "dns.servers", server, "use a port from 1 to 65535")
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 
 def _refuse(settings: Settings, key: str, value: object, fix: str) -> NoReturn:

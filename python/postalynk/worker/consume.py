@@ -4,10 +4,8 @@
 low lane must not take the room a high one needs, so normal mail leaves the last tenth and bulk
 mail the last quarter to what is more urgent: their partitions are paused, and polled no further,
 until there is room again.
-**Invariant.** The ends of ``email.events`` are read before the poll, and never while a batch of
-outcomes is half recorded. They become the note of a commit: from there on a restart reads events.
-If a note lay behind an event whose tombstone was not yet written, a crash would send that
-delivery again.
+**Invariant.** The ends of ``email.events`` are read before the poll: nothing about its records
+stands before them, so the engine may note them with a commit.
 """
 
 from __future__ import annotations
@@ -18,8 +16,6 @@ from postalynk.worker.dead import Dead, bury
 from postalynk.worker.parts import EVENTS, LANES
 
 if TYPE_CHECKING:
-    import threading
-
     from postalynk.queue.protocol import Consumer
     from postalynk.worker.parts import Parts
 
@@ -37,18 +33,15 @@ _RESERVED = dict(zip(LANES, (0.0, 0.1, 0.25), strict=True))
 class Consume:
     """Moves records from the lanes' topics into the engine."""
 
-    def __init__(self, parts: Parts, consumer: Consumer, settled: threading.Lock) -> None:
-        """``settled``: held by the recorder while a batch's events and deferrals are appended."""
+    def __init__(self, parts: Parts, consumer: Consumer) -> None:
         self._parts = parts
         self._consumer = consumer
-        self._settled = settled
         self._paused: set[str] = set()
 
     def once(self, room: int) -> int:
         """Admit up to ``room`` records; how many there were."""
         self._prefer_lanes(room)
-        with self._settled:
-            offsets = self._parts.queue.offsets(EVENTS)
+        offsets = self._parts.queue.offsets(EVENTS)
         batch = self._consumer.poll(min(room, MAX_RECORDS), MAX_BYTES, WAIT_MS)
         if not len(batch):
             return 0

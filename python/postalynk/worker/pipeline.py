@@ -59,11 +59,10 @@ class Worker:
         self._consumer = parts.queue.consumer(GROUP, list(LANES))
         self._fence = Fence(parts.options.fence_after_s)
         self._budgets = (Budget(parts.options.budget_s), Budget(parts.options.budget_s))
-        settled = threading.Lock()
-        self._consume = Consume(parts, self._consumer, settled)
+        self._consume = Consume(parts, self._consumer)
         self._defer = Defer(parts)
         self._route = RouteStep(parts, self._budgets[0], self._fence)
-        self._record = Record(parts, self._budgets[1], settled)
+        self._record = Record(parts, self._budgets[1])
         self._commit = Commit(parts, self._consumer, self._fence)
         # Set: the first two steps start nothing more; the last two end once nothing is left.
         self._starting_ends = threading.Event()

@@ -15,10 +15,9 @@ from postalynk.routing import FALLBACK_RETRY, Failed, Fault, Interrupted, Resolv
 from postalynk.worker.route import count_faults, over_budget
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Sequence
 
-    from postalynk._engine import Failure
+    from postalynk.engine import Failure
     from postalynk.policy import Retry
     from postalynk.worker.budget import Budget
     from postalynk.worker.parts import Parts
@@ -40,11 +39,9 @@ class Decision(NamedTuple):
 class Record:
     """Makes outcomes durable."""
 
-    def __init__(self, parts: Parts, budget: Budget, settled: threading.Lock) -> None:
-        """``settled``: see `Consume`."""
+    def __init__(self, parts: Parts, budget: Budget) -> None:
         self._parts = parts
         self._budget = budget
-        self._settled = settled
 
     def once(self) -> int:
         """Record one batch of outcomes; how many there were."""
@@ -60,11 +57,10 @@ class Record:
             else:
                 batch.schedule(decision.entry, decision.due_at_us)
         events, deferrals = batch.events(), batch.deferrals()
-        with self._settled:
-            offsets = queue.append(events) if events else []
-            if deferrals:
-                queue.append(deferrals)
-            engine.recorded(batch, offsets)
+        offsets = queue.append(events) if events else []
+        if deferrals:
+            queue.append(deferrals)
+        engine.recorded(batch, offsets)
         self._parts.metrics.batch_size.labels(step="record").observe(count)
         return count
 

@@ -3,7 +3,8 @@
 **Model.** A commit notes, beside the low-water offset of a lane's partition, a position in
 ``email.events``: every event about a record not below the mark lies at or after it. Replaying
 events from there fills the engine's done-set, so nothing recorded is sent again. Deferrals are
-loaded page by page; those the done-set shows to be over get the tombstone a crash kept them from.
+loaded page by page; what a crash kept from them, a tombstone or a later attempt, the done-set
+makes up for.
 **Law `replay_from`.** The replay starts at or before the note of every lane that is not read to
 its end, and at or before the newest note: what was being recorded at the crash lies behind that.
 **Why not simply the lowest note.** A lane unused for days has a note from days ago; all it needs
@@ -29,6 +30,7 @@ log = get_logger(__name__)
 MAX_RECORDS = 1_000
 MAX_BYTES = 8_388_608
 PAGE = 1_000
+NOTE_FORMAT = 1
 # The records are there already; a poll that waits as long has a queue that does not answer.
 WAIT_MS = 1_000
 
@@ -43,8 +45,13 @@ class LaneState(NamedTuple):
 
 
 def events_position(note: bytes) -> int:
-    """The position in ``email.events`` that a commit noted: eight bytes, big-endian; empty: 0."""
-    return int.from_bytes(note, "big")
+    """The position in ``email.events`` that a commit noted; 0, all of it, for a strange note.
+
+    A format byte of 1, then eight bytes, big-endian: what `Engine.commits` writes.
+    """
+    if len(note) != 9 or note[0] != NOTE_FORMAT:
+        return 0
+    return int.from_bytes(note[1:], "big")
 
 
 def replay_from(lanes: Iterable[LaneState], oldest: int) -> int:
@@ -108,10 +115,11 @@ def _load_deferrals(parts: Parts) -> int:
     for partition in range(parts.queue.partitions):
         after: bytes | None = None
         while pairs := parts.queue.compacted(DEFERRED, partition, after, PAGE):
-            tombstones = parts.engine.restore_deferred(partition, pairs)
-            if tombstones:
-                parts.queue.append(tombstones)
-            waiting += len(pairs) - len(tombstones)
+            mended = parts.engine.restore_deferred(partition, pairs)
+            if mended:
+                parts.queue.append(mended)
+            tombstones = sum(value is None for *_, value in mended)
+            waiting += len(pairs) - tombstones
             after = pairs[-1][0]
             if len(pairs) < PAGE:
                 break

@@ -449,7 +449,7 @@ class FakeEngine:
                 opened = self.open.get(where, {})
                 low = min(opened, default=after)
                 note = opened[low] if opened else self.notes[where]
-                position = (low, note.to_bytes(8, "big"))
+                position = (low, b"\x01" + note.to_bytes(8, "big"))
                 if self.told.get(where) != position:
                     moved[where] = self.told[where] = position
             return moved
