@@ -7,19 +7,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from postalynk._engine import (
+    Audit,
     Engine,
     Failure,
-    OutcomeBatch,
-    RouteBatch,
-    Sink,
-    check_header,
     decode_dead_letter,
     encode_dead_letter,
-    encode_messages,
-    new_message_id,
-    parse_address,
-    parse_mailbox,
-    partition_of,
 )
 from postalynk.engine.settings import EngineSettings
 
@@ -29,20 +21,12 @@ if TYPE_CHECKING:
     from postalynk.settings import Settings
 
 __all__ = [
+    "Audit",
     "Engine",
     "Failure",
-    "OutcomeBatch",
-    "RouteBatch",
-    "Sink",
-    "check_header",
     "decode_dead_letter",
     "encode_dead_letter",
-    "encode_messages",
-    "new_message_id",
     "open_engine",
-    "parse_address",
-    "parse_mailbox",
-    "partition_of",
 ]
 
 
