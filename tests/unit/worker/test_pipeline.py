@@ -172,7 +172,7 @@ def test_a_looping_policy_costs_no_message(rig: Rig, tmp_path: Path) -> None:
     rig.parts.policies = load(tmp_path)
     rig.worker = Worker(rig.parts)
     for budget in rig.worker._budgets:
-        budget._floor_s = 0.2
+        budget._floor_s = 0.5
     accept(rig.queue, "m1")
     rig.worker.start()
     wait(rig.events)
