@@ -1,7 +1,7 @@
-"""The embedded log, opened as the settings say; `_engine.EmbeddedQueue` is the `Queue` itself."""
+"""The embedded log, opened as the settings say; `EmbeddedQueue` is the `Queue` itself."""
 
-from postalynk._engine import EmbeddedQueue
 from postalynk.errors import SettingsError
+from postalynk.queue.native import EmbeddedQueue
 from postalynk.settings import Settings
 
 

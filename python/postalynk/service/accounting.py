@@ -15,7 +15,8 @@ from collections.abc import Iterator
 import msgspec
 
 from postalynk.engine import Audit, decode_dead_letter
-from postalynk.queue.protocol import Position, Queue, RecordBatch
+from postalynk.queue.native import RecordBatch
+from postalynk.queue.protocol import Position, Queue
 
 LANES = ("high", "normal", "bulk")
 SEND_TOPICS = tuple(f"email.send.{lane}" for lane in LANES)

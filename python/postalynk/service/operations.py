@@ -8,10 +8,10 @@ the socket needs no schema of its own.
 
 import asyncio
 import json
+import os
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,15 @@ import msgspec
 
 from postalynk.control.operations import Control
 from postalynk.control.secrets import load as load_master_key
-from postalynk.engine import Engine
 from postalynk.errors import ControlError, NotRunning
 from postalynk.queue import open_queue
-from postalynk.queue.protocol import Queue
+from postalynk.queue.native import EmbeddedQueue
 from postalynk.recorder.projection import Recorder
 from postalynk.service import accounting
 from postalynk.service.client import Client, control_directory
 from postalynk.settings import Settings
 from postalynk.storage.hot.reader import HotReader
+from postalynk.worker.parts import Parts
 from postalynk.worker.pipeline import Worker
 
 NAMES = frozenset(
@@ -53,7 +53,7 @@ LIVE_NAMES = NAMES | {"drain", "process_state", "why"}
 class Operations:
     """Operations over the queue and the control state in it."""
 
-    def __init__(self, queue: Queue, control: Control) -> None:
+    def __init__(self, queue: EmbeddedQueue, control: Control) -> None:
         self._queue = queue
         self._control = control
 
@@ -153,18 +153,12 @@ class Operations:
 class LiveParts:
     """What only a running process has."""
 
-    engine: Engine
+    parts: Parts
     worker: Worker
     recorder: Recorder
     reader: HotReader
     loop: asyncio.AbstractEventLoop
-    policies: Callable[[], str]
-    """Version of the policy in force."""
-    recovery: list[str]
-    """What the queue's recovery cut at start."""
-    started_s: float
-    """Monotonic."""
-    pid: int
+    started_s: float = field(default_factory=time.monotonic)
 
 
 class LiveOperations(Operations):
@@ -172,17 +166,17 @@ class LiveOperations(Operations):
 
     names = LIVE_NAMES
 
-    def __init__(self, queue: Queue, control: Control, live: LiveParts) -> None:
+    def __init__(self, queue: EmbeddedQueue, control: Control, live: LiveParts) -> None:
         super().__init__(queue, control)
         self._live = live
 
     def queue_state(self) -> dict[str, Any]:
         """Depth per lane, organization and site."""
-        snapshot = json.loads(self._live.engine.snapshot())
+        snapshot = json.loads(self._live.parts.engine.snapshot())
         return {
             "lanes": accounting.depth(self._queue),
-            "deferred": self._live.engine.deferred(),
-            "in_flight": self._live.engine.in_flight(),
+            "deferred": self._live.parts.engine.deferred(),
+            "in_flight": self._live.parts.engine.in_flight(),
             "organizations": snapshot["organizations"],
             "sites": snapshot["sites"],
         }
@@ -195,13 +189,13 @@ class LiveOperations(Operations):
         return {
             "drained": queued == 0,
             "queued": queued,
-            "deferred": self._live.engine.deferred(),
+            "deferred": self._live.parts.engine.deferred(),
         }
 
     def _queued(self) -> int:
         """Deliveries in the engine, and records above the low-water marks."""
         waiting = sum(lane.waiting for lane in accounting.depth(self._queue))
-        return max(waiting, self._live.engine.in_flight())
+        return max(waiting, self._live.parts.engine.in_flight())
 
     def why(self, message_id: str) -> dict[str, Any]:
         """The story of a message."""
@@ -225,27 +219,27 @@ class LiveOperations(Operations):
         """For `postalynk doctor`."""
         live = self._live
         return {
-            "pid": live.pid,
+            "pid": os.getpid(),
             "up_s": round(time.monotonic() - live.started_s, 1),
             "worker": live.worker.alive(),
-            "policy_version": live.policies(),
+            "policy_version": live.parts.policies.version,
             "postgresql": live.recorder.progress.is_connected,
             "projection_lag": live.recorder.lag(),
-            "recovery": live.recovery,
+            "recovery": self._queue.recovery,
         }
 
 
-def ask(settings: Settings, name: str, timeout_s: float = 30.0, **arguments: Any) -> Any:
+def ask(settings: Settings, operation: str, timeout_s: float = 30.0, **arguments: Any) -> Any:
     """Answer an operation: by the running process, else from the queue where that is enough."""
     try:
-        return Client(settings).call(name, arguments, timeout_s=timeout_s)
+        return Client(settings).call(operation, arguments, timeout_s=timeout_s)
     except NotRunning:
-        if name not in NAMES:
+        if operation not in NAMES:
             raise
     queue = open_queue(settings)
     try:
         control = Control(queue, load_master_key(master_key_path(settings)))
-        return Operations(queue, control).call(name, arguments)
+        return Operations(queue, control).call(operation, arguments)
     finally:
         queue.close()
 

@@ -9,13 +9,13 @@ belongs to exactly one such process.
 """
 
 import asyncio
-import os
 import signal
-import time
+import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -28,6 +28,7 @@ from postalynk.observability import Metrics, QueueDepth, configure_logs, get_log
 from postalynk.policy import DEFAULT, Pools
 from postalynk.policy import load as load_policies
 from postalynk.queue import open_queue
+from postalynk.queue.native import EmbeddedQueue
 from postalynk.recorder.codec import RecordCodec
 from postalynk.recorder.projection import Recorder
 from postalynk.service import accounting
@@ -107,27 +108,59 @@ class Process:
 
     async def _open(self, opened: AsyncExitStack) -> None:
         """Everything, bottom up; ``opened`` closes it top down."""
-        settings, progress = self._settings, self._progress
+        settings = self._settings
         # Bound first: an address in use should not cost a restore.
         api = bind(settings.api.listen, "api.listen") if self._with_api else None
         exposed = bind(settings.metrics.listen, "metrics.listen")
         directory = control_directory(settings)
         queue = open_queue(settings)
         opened.callback(queue.close)
-        recovery = list(queue.recovery)
-        progress(f"queue open at {directory}" + "".join(f"; {line}" for line in recovery))
+        self._progress("; ".join([f"queue open at {directory}", *queue.recovery]))
         control = Control(queue, load_master_key(master_key_path(settings)))
         dsn = await self._open_postgres(opened)
+        parts = self._open_engine(opened, queue, control)
+        worker = Worker(parts)
+        await asyncio.to_thread(worker.start)
+        opened.callback(worker.stop)
+        self._progress(f"worker running, policy {parts.policies.version}")
+        reader = HotReader(dsn)
+        opened.push_async_callback(reader.close)
+        recorder = self._open_recorder(opened, queue, dsn)
+        # Above the recorder, so that what the last transactions come to is still projected.
+        opened.push_async_callback(asyncio.to_thread, worker.drain, DRAIN_S)
+        self.operations = LiveOperations(
+            queue, control, LiveParts(parts, worker, recorder, reader, asyncio.get_running_loop())
+        )
+        parts.metrics.watch_queue(
+            lambda: [QueueDepth(d.lane, d.waiting, d.oldest_age_s) for d in accounting.depth(queue)]
+        )
+        await self._listen(opened, metrics_app(parts.metrics, parts.engine, recorder), exposed)
+        await self._listen(opened, control_app(self.operations), bind_unix(directory / SOCKET_NAME))
+        if api is not None:
+            context = IngestContext(
+                queue=queue,
+                directory=control.directory,
+                reader=reader,
+                readiness=partial(_readiness, worker, recorder),
+                metrics=parts.metrics,
+                settings=settings.api,
+            )
+            await self._listen(opened, build_app(context), api)
+            self._progress(f"API on http://{settings.api.listen}")
+
+    def _open_engine(self, opened: AsyncExitStack, queue: EmbeddedQueue, control: Control) -> Parts:
+        """The engine with keys and pools that follow the control state."""
+        settings = self._settings
+        directory = control_directory(settings)
         engine = open_engine(settings, directory, is_sink_only=self._is_sink_only)
         opened.callback(engine.stop)
-        metrics = Metrics()
         parts = Parts(
             queue=queue,
             engine=engine,
             policies=load_policies(policy_directory(settings)),
             pools=Pools(()),
             options=WorkerOptions.of(settings),
-            metrics=metrics,
+            metrics=Metrics(),
             on_failure=self._on_failure,
         )
 
@@ -138,52 +171,20 @@ class Process:
 
         configure()
         control.subscribe(configure)
-        worker = Worker(parts)
-        await asyncio.to_thread(worker.start)
-        opened.callback(worker.stop)
-        progress(f"worker running, policy {parts.policies.version}")
+        return parts
 
-        reader = HotReader(dsn)
-        opened.push_async_callback(reader.close)
+    def _open_recorder(
+        self, opened: AsyncExitStack, queue: EmbeddedQueue, dsn: Callable[[], str]
+    ) -> Recorder:
+        """The projection and the retention of the log behind it."""
         recorder = Recorder(queue, dsn, codec=RecordCodec(), now_us=wall_us)
         recording = asyncio.create_task(recorder.run())
-        recording.add_done_callback(self._recorder_ended)
+        recording.add_done_callback(self._task_ended)
         opened.push_async_callback(recorder.stop)
-        opened.push_async_callback(asyncio.to_thread, worker.drain, DRAIN_S)
-
         retention = asyncio.create_task(_retain(queue.apply_retention))
+        retention.add_done_callback(self._task_ended)
         opened.callback(retention.cancel)
-        self.operations = LiveOperations(
-            queue,
-            control,
-            LiveParts(
-                engine=engine,
-                worker=worker,
-                recorder=recorder,
-                reader=reader,
-                loop=asyncio.get_running_loop(),
-                policies=lambda: parts.policies.version,
-                recovery=recovery,
-                started_s=time.monotonic(),
-                pid=os.getpid(),
-            ),
-        )
-        metrics.watch_queue(
-            lambda: [QueueDepth(d.lane, d.waiting, d.oldest_age_s) for d in accounting.depth(queue)]
-        )
-        await self._listen(opened, metrics_app(metrics, engine, recorder), exposed)
-        await self._listen(opened, control_app(self.operations), bind_unix(directory / SOCKET_NAME))
-        if api is not None:
-            context = IngestContext(
-                queue=queue,
-                directory=control.directory,
-                reader=reader,
-                readiness=partial(_readiness, worker, recorder),
-                metrics=metrics,
-                settings=settings.api,
-            )
-            await self._listen(opened, build_app(context), api)
-            progress(f"API on http://{settings.api.listen}")
+        return recorder
 
     async def _open_postgres(self, opened: AsyncExitStack) -> Callable[[], str]:
         """Where PostgreSQL is; a failure to start it is reported and mail goes on without it."""
@@ -200,11 +201,13 @@ class Process:
             self._progress(f"PostgreSQL cannot be started, mail goes on without it: {error}")
         return lambda: server.dsn
 
-    async def _listen(self, opened: AsyncExitStack, app: object, bound: object) -> None:
-        listener = await Listener.open(app, bound)  # type: ignore[arg-type]
+    async def _listen(
+        self, opened: AsyncExitStack, app: Callable[..., Any], bound: socket.socket
+    ) -> None:
+        listener = await Listener.open(app, bound)
         opened.push_async_callback(listener.close)
 
-    def _recorder_ended(self, task: "asyncio.Task[None]") -> None:
+    def _task_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._on_failure(error)
 
