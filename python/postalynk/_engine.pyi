@@ -104,7 +104,8 @@ class RecordBatch:
 
 def encode_messages(messages: Sequence[object], partitions: int) -> list[Append]:
     """Encode `postalynk.model.AcceptedMessage` objects: for each, its record for ``email.send.*``
-    and its ACCEPTED event for ``email.events``, in that order, ready for ``append``."""
+    and its ACCEPTED event for ``email.events``, in that order, ready for ``append``.
+    """
 
 def partition_of(org: str, partitions: int) -> int: ...
 def new_message_id(now_ms: int) -> bytes:
@@ -147,13 +148,15 @@ class EventColumns:
     def messages(self) -> dict[str, list[object]]:
         """Columns of the accepted messages: id (bytes), org, accepted_at_us, expires_at_us, lane,
         sender, to, cc, bcc, reply_to (JSON array texts), subject, tags (JSON object text),
-        size_bytes, recipients (JSON array text), message_id_header."""
+        size_bytes, recipients (JSON array text), message_id_header.
+        """
     def events(self) -> dict[str, list[object]]:
-        """Columns of all events but ACCEPTED: message_id (bytes), org, recipient, attempt, kind (text),
-        at_us, recorded_at_us, address, due_at_us, reason, and those of Attempt by their names in
+        """Columns of all events but ACCEPTED: message_id (bytes), org, recipient, attempt, kind
+        (text), at_us, recorded_at_us, address, due_at_us, reason, and those of Attempt by their names in
         the schema (pool, source, site, mx, peer, reply_code, enhanced, reply, class, phase, tls,
         connect_us, mail_us, dot_us, total_us, policy_version, route_reason, fallback, size_bytes,
-        tls_refused)."""
+        tls_refused).
+        """
 
 @final
 class Audit:
@@ -181,7 +184,8 @@ class Engine:
         """``settings_json``: see `postalynk.engine.EngineSettings`."""
     def configure(self, pools_json: str) -> None:
         """Swap pools and sources: ``{"sources": [{"name","ip","ehlo"}], "pools": [{"name",
-        "sources": {source: weight}}]}``."""
+        "sources": {source: weight}}]}``.
+        """
     def set_signers(self, signers: Sequence[tuple[str, str, str, bytes]]) -> None:
         """Swap the DKIM keys: (domain, selector, "rsa" | "ed25519", PKCS#8 DER)."""
     # consume
@@ -213,7 +217,8 @@ class Engine:
     def outcomes(self, max_outcomes: int, timeout_ms: int) -> OutcomeBatch: ...
     def recorded(self, batch: OutcomeBatch, event_offsets: Sequence[int]) -> None:
         """The batch's events (at these offsets) and deferrals are durable: advance the low-water
-        marks, start timers, free the journal's slots."""
+        marks, start timers, free the journal's slots.
+        """
     # commit
     def commits(self) -> dict[Position, tuple[int, bytes]]:
         """Low-water offset and note (events position) per partition that moved since last asked."""

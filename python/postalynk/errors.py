@@ -28,7 +28,7 @@ class PostalynkError(Exception):
 
 
 class SettingsError(PostalynkError):
-    """A setting is unknown or wrong; the message names the key, the value and the file or variable."""
+    """A setting is unknown or wrong; the message names key, value and file or variable."""
 
 
 class ControlError(PostalynkError):

@@ -1,4 +1,4 @@
-"""``postalynk dev``: everything on one machine, with a sink that plays the receivers, and a demo."""
+"""``postalynk dev``: everything on one machine, a sink that plays receivers, and a demo."""
 
 import json
 import tempfile
@@ -124,7 +124,7 @@ class Demo:
             "text": "This went the whole way.\n",
             "html": "<p>This went the <b>whole</b> way.</p>\n",
         }
-        request = urllib.request.Request(  # noqa: S310 - our own listener
+        request = urllib.request.Request(
             f"http://{self._settings.api.listen}/emails",
             json.dumps(message).encode(),
             {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"},

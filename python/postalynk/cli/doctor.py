@@ -1,4 +1,4 @@
-"""``postalynk doctor``: is this machine, this configuration, this process in order, and why so?"""
+"""``postalynk doctor``: whether machine, settings and process are in order, and why so."""
 
 import shutil
 import socket
@@ -33,7 +33,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 @app.command
 def doctor(*, common: Common = COMMON) -> int:
-    """Look at everything that could keep mail from going out; exit status 1 if something is wrong."""
+    """Look at all that could keep mail from going out; exit status 1 if something is wrong."""
     settings = common.settings()
     findings = list(examine(settings))
     wrong = any(finding.verdict == "wrong" for finding in findings)

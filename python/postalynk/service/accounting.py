@@ -26,7 +26,7 @@ _PAGE_BYTES = 16 << 20
 
 
 class AuditReport(msgspec.Struct, frozen=True):
-    """G1 in numbers: deliveries accepted, how many are in each state, and the two lists of shame."""
+    """G1 in numbers: deliveries accepted, how many in each state, and the two lists of shame."""
 
     accepted: int
     states: dict[str, int]

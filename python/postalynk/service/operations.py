@@ -162,7 +162,7 @@ class LiveParts:
 
 
 class LiveOperations(Operations):
-    """`Operations`, and what needs the worker or PostgreSQL; called from any thread but the loop's."""
+    """`Operations`, and what needs worker or PostgreSQL; from any thread but the loop's."""
 
     names = LIVE_NAMES
 

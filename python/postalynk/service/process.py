@@ -68,7 +68,8 @@ class Process:
         progress: Callable[[str], None] = lambda _step: None,
     ) -> None:
         """``with_api`` False: no HTTP API. ``is_sink_only``: nothing leaves but to the smart host.
-        ``progress`` is told each step in words."""
+        ``progress`` is told each step in words.
+        """
         self._settings = settings
         self._with_api = with_api
         self._is_sink_only = is_sink_only
