@@ -6,7 +6,7 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -65,7 +65,7 @@ struct Run {
     state: BTreeMap<(u32, u8), u8>,
 }
 
-fn settings(path: &PathBuf) -> Options {
+fn settings(path: &Path) -> Options {
     let mut settings = options(path);
     let max_age = Duration::from_micros(MAX_AGE_US);
     settings.retention = Retention {
