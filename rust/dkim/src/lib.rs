@@ -14,7 +14,8 @@
 //! be added (§8.15); `l=` is never written (§8.2); Return-Path, Received and Bcc are never signed.
 //!
 //! **Laws** (property tests of these names): `law_chunking_is_irrelevant`, `law_relaxed_is_idempotent`,
-//! `law_relaxed_matches_model`, `law_signature_verifies`, `law_changed_byte_is_refused`.
+//! `law_relaxed_matches_model`, `law_signature_verifies`, `law_changed_byte_is_refused`,
+//! `law_added_field_is_refused`.
 //!
 //! **Not here.** Verifying others' mail, DNS, rotation of selectors. Raw messages must have CRLF line
 //! ends before they come here.
@@ -24,6 +25,8 @@ mod body;
 mod error;
 mod field;
 mod hash;
+#[cfg(test)]
+mod judge;
 mod key;
 mod name;
 mod sign;

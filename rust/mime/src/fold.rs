@@ -7,8 +7,9 @@ use crate::address::Mailbox;
 use crate::value::longest_word;
 use crate::word;
 
-/// 78 (RFC 5322 §2.1.1), less the comma that may follow a mailbox.
-const LINE: usize = 77;
+/// The shorter of two limits serves every line: 76 for one with an encoded word (RFC 2047 §2), 78 for
+/// any (RFC 5322 §2.1.1); less the comma that may follow a mailbox.
+const LINE: usize = 75;
 /// The longest display name written on one line as it is; longer ones become encoded words, which fold.
 const NAME: usize = 64;
 
