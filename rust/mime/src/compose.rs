@@ -88,7 +88,7 @@ impl Draft<'_> {
         for header in &self.headers {
             writer.field(header.name.as_str(), |line| custom(line, header));
         }
-        writer.field("MIME-Version", |line| line.word(b"1.0"));
+        writer.field("MIME-Version", |line| line.word(&["1.0"]));
         let boundary = tree.boundary(self.seed);
         let header_len = tree.write(&mut writer, &boundary);
         let needs_smtputf8 = self.addresses().any(|a| a.needs_smtputf8());
@@ -121,7 +121,7 @@ impl Draft<'_> {
         writer.field("Subject", |line| line.unstructured(self.subject.as_str()));
         writer.field("Date", |line| line.ascii(&self.date.to_rfc5322()));
         writer.field("Message-ID", |line| {
-            line.word(bracketed(self.message_id.as_str()).as_bytes())
+            line.word(&["<", self.message_id.as_str(), ">"])
         });
     }
 }
@@ -135,10 +135,6 @@ fn custom(line: &mut Line<'_>, header: &Header<'_>) {
     } else {
         line.unstructured(header.value);
     }
-}
-
-fn bracketed(id: &str) -> String {
-    format!("<{id}>")
 }
 
 /// The buffer, and the header fields noted so far.
@@ -193,7 +189,7 @@ enum Node<'t, 'a> {
     Leaf(&'t Leaf<'a>),
     Multi {
         kind: &'static str,
-        mark: u8,
+        mark: &'static str,
         children: Vec<Node<'t, 'a>>,
     },
 }
@@ -254,13 +250,13 @@ impl<'a> Tree<'a> {
                 let first = std::iter::once(html);
                 Node::multi(
                     "related",
-                    b'r',
+                    "r",
                     first.chain(&self.inline).map(Node::Leaf).collect(),
                 )
             }
         });
         let text = self.text.as_ref().map(Node::Leaf);
-        let body = Node::multi("alternative", b'a', text.into_iter().chain(html).collect());
+        let body = Node::multi("alternative", "a", text.into_iter().chain(html).collect());
         let mut children: Vec<_> = match body {
             Node::Multi { ref children, .. } if children.is_empty() => Vec::new(),
             body => vec![body],
@@ -273,7 +269,7 @@ impl<'a> Tree<'a> {
         children.extend(self.attached.iter().map(Node::Leaf));
         Node::Multi {
             kind: "mixed",
-            mark: b'm',
+            mark: "m",
             children,
         }
     }
@@ -296,7 +292,7 @@ impl<'a> Tree<'a> {
 
 impl<'t, 'a> Node<'t, 'a> {
     /// A level of one child is that child.
-    fn multi(kind: &'static str, mark: u8, mut children: Vec<Self>) -> Self {
+    fn multi(kind: &'static str, mark: &'static str, mut children: Vec<Self>) -> Self {
         match children.len() {
             1 => children.remove(0),
             _ => Node::Multi {
@@ -311,11 +307,11 @@ impl<'t, 'a> Node<'t, 'a> {
         match self {
             Node::Leaf(leaf) => leaf.write_fields(writer),
             Node::Multi { kind, mark, .. } => writer.field("Content-Type", |line| {
-                line.word(format!("multipart/{kind};").as_bytes());
+                line.word(&["multipart/", kind, ";"]);
                 if *kind == "related" {
-                    line.word(b"type=\"text/html\";");
+                    line.word(&["type=\"text/html\";"]);
                 }
-                line.word(format!("boundary=\"{boundary}_{}\"", char::from(*mark)).as_bytes());
+                line.word(&["boundary=\"", boundary, "_", mark, "\""]);
             }),
         }
     }
@@ -328,7 +324,8 @@ impl<'t, 'a> Node<'t, 'a> {
         let delimiter = |out: &mut Vec<u8>, end: &[u8]| {
             out.extend_from_slice(b"--");
             out.extend_from_slice(boundary.as_bytes());
-            out.extend_from_slice(&[b'_', mark]);
+            out.push(b'_');
+            out.extend_from_slice(mark.as_bytes());
             out.extend_from_slice(end);
             out.extend_from_slice(b"\r\n");
         };
@@ -392,20 +389,18 @@ impl<'a> Leaf<'a> {
     fn write_fields(&self, writer: &mut Writer) {
         writer.field("Content-Type", |line| line.ascii(self.content_type));
         writer.field("Content-Transfer-Encoding", |line| {
-            line.word(self.body.transfer.name().as_bytes());
+            line.word(&[self.body.transfer.name()]);
         });
         let Some(attachment) = self.attachment else {
             return;
         };
         writer.field("Content-Disposition", |line| {
             let inline = attachment.content_id.is_some();
-            line.word(if inline { b"inline" } else { b"attachment" });
+            line.word(&[if inline { "inline" } else { "attachment" }]);
             param::filename(line, attachment.filename.as_str());
         });
         if let Some(id) = attachment.content_id {
-            writer.field("Content-ID", |line| {
-                line.word(bracketed(id.as_str()).as_bytes())
-            });
+            writer.field("Content-ID", |line| line.word(&["<", id.as_str(), ">"]));
         }
     }
 }

@@ -124,7 +124,7 @@ fn mailboxes_are_read() {
             "Lee, \"Ann\"",
             "a@b.example",
         ),
-        ("\"a b\"@b.example", "", "\"a b\"@b.example"),
+        ("\"a<b\"@b.example", "", "\"a<b\"@b.example"),
         ("a@b.example <a@b.example>", "a@b.example", "a@b.example"),
     ] {
         let mailbox = parse_mailbox(text).unwrap();
