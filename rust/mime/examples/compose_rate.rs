@@ -2,6 +2,7 @@
 //!
 //! Three messages: 10 kB of ASCII text and HTML, the same with characters that need quoted-printable,
 //! and that with an attachment of 50 kB. The median of nine rounds, in microseconds a message.
+#![allow(clippy::disallowed_methods, reason = "it measures time")]
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -4,7 +4,7 @@
 //! white space alone (RFC 5322 §2.2.3, §3.2.2), so unfolding gives back exactly what was written.
 
 use crate::address::Mailbox;
-use crate::value::longest_word;
+use crate::header::longest_word;
 use crate::word;
 
 /// The shorter of two limits serves every line: 76 for one with an encoded word (RFC 2047 §2), 78 for
