@@ -1,1 +1,60 @@
-//! Postalynk dkim.
+//! Signing messages with DKIM (RFC 6376, RFC 8301, RFC 8463).
+//!
+//! **Problem.** One signature per message is most of what sending costs, so everything around the
+//! private-key operation must be small beside it, and nothing may be signed that a receiver could
+//! see differently.
+//!
+//! **Model.** Two steps that may run in different places. [`Hashed::new`] reads the message once, in
+//! slices, without copying its body: it holds the body hash and the state of SHA-256 after the signed
+//! fields. [`Signer::sign`] adds the signature field itself and does the private-key operation: it
+//! needs only the `Hashed`, so a pool of signers can work on a batch, and two signers (RSA and
+//! Ed25519) share one pass over the message.
+//!
+//! **Invariants.** Fields that receivers act on are signed once more than they occur, so that none can
+//! be added (§8.15); `l=` is never written (§8.2); Return-Path, Received and Bcc are never signed.
+//!
+//! ```
+//! use postalynk_dkim::{Domain, Key, Selector, Signer, generate_ed25519, split};
+//!
+//! let key = Key::from_pkcs8_der(&generate_ed25519()?)?;
+//! let signer = Signer::new(Domain::new("example.com")?, Selector::new("s1")?, key);
+//! let (fields, body) = split(b"From: a@example.com\r\n\r\nHello\r\n")?;
+//! let header = signer.sign_message(&fields, body, 1_790_000_000)?;
+//! assert!(header.starts_with(b"DKIM-Signature: v=1;") && header.ends_with(b"\r\n"));
+//! # Ok::<(), postalynk_dkim::Error>(())
+//! ```
+//!
+//! A signer without a selector does not compile:
+//!
+//! ```compile_fail,E0061
+//! # use postalynk_dkim::{Domain, Key, Signer};
+//! # fn f(domain: Domain, key: Key) {
+//! let signer = Signer::new(domain, key);
+//! # }
+//! ```
+//!
+//! **Laws** (property tests of these names): `law_chunking_is_irrelevant`, `law_relaxed_is_idempotent`,
+//! `law_relaxed_matches_model`, `law_signature_verifies`, `law_changed_byte_is_refused`,
+//! `law_added_field_is_refused`.
+//!
+//! **Not here.** Verifying others' mail, DNS, rotation of selectors. Raw messages must have CRLF line
+//! ends before they come here.
+#![forbid(unsafe_code)]
+
+mod body;
+mod error;
+mod field;
+mod hash;
+#[cfg(test)]
+mod judge;
+mod key;
+mod name;
+mod sign;
+
+pub use body::{BodyHash, BodyHasher};
+pub use error::Error;
+pub use field::{HeaderField, split};
+pub use hash::{Canonicalization, Hashed};
+pub use key::{Algorithm, Key, PrivateKeyDer, generate_ed25519, generate_rsa_2048};
+pub use name::{Domain, Selector};
+pub use sign::{MessageSigner, Signer};
