@@ -1,0 +1,391 @@
+//! The client side of one connection.
+//!
+//! **Model.** Replies come in the order of the commands, so the state of a conversation is the
+//! queue of replies still expected (`expected`) and at most two transactions: `finishing`, whose
+//! content is queued and whose final reply is awaited, and `opening`, whose envelope is. With
+//! PIPELINING the envelope of one follows the content of the other in the same write.
+//! **Invariants.** DATA, STARTTLS, EHLO and QUIT end a group of commands (RFC 2920, 3.1). Content
+//! is queued only after 354, and then its envelope's slot is free. A transaction leaves its slot
+//! with exactly one result.
+//! **Reading order.** Here: what the driver calls. `replies`: what each reply does.
+
+mod replies;
+
+use crate::address::EhloName;
+use crate::capabilities::Capabilities;
+use crate::event::{CloseReason, Event, ProtocolError};
+use crate::output::Output;
+use crate::reply::ReplyParser;
+use crate::timeout::{Deadline, Timeout};
+use crate::transaction::{Open, Transaction, Unfinished};
+use bytes::BytesMut;
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+/// Whether to ask for TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartTls {
+    /// No: the stream is encrypted already, or plaintext is meant.
+    Never,
+    /// If offered; plaintext otherwise.
+    WhenOffered,
+    /// Or not at all.
+    Required,
+}
+
+/// How to speak on a connection.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who we say we are.
+    pub ehlo_name: EhloName,
+    /// Whether to ask for TLS.
+    pub starttls: StartTls,
+}
+
+/// Why a transaction was not taken. It was not attempted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// [`Client::wants_transaction`] is false.
+    #[error("the connection takes no transaction now")]
+    NotReady,
+    /// The transaction has no recipient.
+    #[error("a transaction needs a recipient")]
+    NoRecipients,
+    /// Larger than the receiver's SIZE (RFC 1870): permanent, as if answered 552 5.3.4.
+    #[error("content of {size} octets is over the receiver's limit of {limit}")]
+    TooLarge {
+        /// Octets of the content.
+        size: u64,
+        /// The receiver's limit in octets.
+        limit: u64,
+    },
+    /// 8-bit content and no 8BITMIME (RFC 6152): permanent, as if answered 554 5.6.3.
+    #[error("the receiver takes no 8-bit content")]
+    EightBitUnsupported,
+    /// A non-ASCII address or header and no SMTPUTF8 (RFC 6531, 3.5): permanent, 553 5.6.7.
+    #[error("the receiver takes no internationalized mail")]
+    Utf8Unsupported,
+}
+
+/// A reply that is owed to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Banner,
+    Ehlo,
+    Helo,
+    StartTls,
+    Reset,
+    Mail,
+    Rcpt(usize),
+    Data,
+    FinalDot,
+    /// The end of data of a transaction whose recipients were all rejected.
+    LoneDot,
+    Quit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Greeting,
+    Handshake,
+    Ready,
+    Closed,
+}
+
+/// The client side of one connection. See the crate for how to drive it.
+#[derive(Debug)]
+pub struct Client {
+    config: Config,
+    state: State,
+    capabilities: Capabilities,
+    is_encrypted: bool,
+    parser: ReplyParser,
+    output: Output,
+    command: BytesMut,
+    expected: VecDeque<Step>,
+    opening: Option<Open>,
+    finishing: Option<Open>,
+    /// The receiver still holds the envelope of a transaction that ended without content.
+    needs_reset: bool,
+    is_quitting: bool,
+    replies: u64,
+    events: VecDeque<Event>,
+}
+
+impl Client {
+    /// A connection that was just made; the receiver speaks first.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            state: State::Greeting,
+            capabilities: Capabilities::default(),
+            is_encrypted: false,
+            parser: ReplyParser::default(),
+            output: Output::default(),
+            command: BytesMut::new(),
+            expected: VecDeque::from([Step::Banner]),
+            opening: None,
+            finishing: None,
+            needs_reset: false,
+            is_quitting: false,
+            replies: 0,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Takes what was read from the stream, split anywhere. Drain [`Self::next_event`] afterwards.
+    pub fn receive(&mut self, mut input: &[u8]) {
+        while self.state != State::Closed && !input.is_empty() {
+            if self.state == State::Handshake {
+                self.close(CloseReason::Protocol(ProtocolError::PlaintextAfterStartTls));
+                return;
+            }
+            match self.parser.next_reply(&mut input) {
+                Ok(None) => return,
+                Ok(Some(reply)) => {
+                    self.replies += 1;
+                    self.take_reply(reply, !input.is_empty());
+                    self.send_quit_when_possible();
+                }
+                Err(error) => self.close(CloseReason::Protocol(error.into())),
+            }
+        }
+    }
+
+    /// What happened, oldest first.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Tells that the stream is encrypted, in answer to [`Event::StartTls`]. Greets again:
+    /// what was learned in plaintext is forgotten (RFC 3207, 4.2).
+    pub fn tls_established(&mut self) {
+        if self.state == State::Handshake {
+            self.is_encrypted = true;
+            self.state = State::Greeting;
+            self.capabilities = Capabilities::default();
+            self.greet();
+        }
+    }
+
+    /// Whether [`Self::submit`] would take a transaction now. Ask after the events were drained
+    /// and before writing, so that envelope and content share a write.
+    #[must_use]
+    pub fn wants_transaction(&self) -> bool {
+        self.is_group_open() && !self.is_quitting
+    }
+
+    /// Starts a transaction.
+    ///
+    /// # Errors
+    /// [`SubmitError`] when the receiver cannot take it or the connection not now; nothing was
+    /// sent then and the connection is as it was.
+    pub fn submit(&mut self, transaction: Transaction) -> Result<(), SubmitError> {
+        if !self.wants_transaction() {
+            return Err(SubmitError::NotReady);
+        }
+        self.check(&transaction)?;
+        if std::mem::take(&mut self.needs_reset) {
+            self.command.extend_from_slice(b"RSET\r\n");
+            self.expected.push_back(Step::Reset);
+        }
+        self.opening = Some(Open::new(transaction));
+        if self.capabilities.pipelining {
+            self.command_mail();
+            self.command_rcpts();
+            self.command_data();
+        } else if self.expected.is_empty() {
+            self.command_mail();
+        }
+        self.send_command();
+        Ok(())
+    }
+
+    /// Says QUIT as soon as the open transactions allow; takes no more of them.
+    pub fn quit(&mut self) {
+        self.is_quitting = true;
+        self.send_quit_when_possible();
+    }
+
+    /// Lends what is to be written, oldest first, and answers how many slices were filled. Lent
+    /// octets count as possibly sent until [`Self::wrote`] says better.
+    pub fn fill<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> usize {
+        if self.state == State::Closed {
+            0
+        } else {
+            self.output.fill(slices)
+        }
+    }
+
+    /// Tells how many octets of those lent were written. After a failed write that took nothing,
+    /// say zero: it keeps transactions out of doubt.
+    pub fn wrote(&mut self, octets: usize) {
+        self.output.wrote(octets);
+    }
+
+    /// Whether something waits to be written.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        self.state != State::Closed && !self.output.is_empty()
+    }
+
+    /// The timeout that runs now; `None` when idle or closed.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Deadline> {
+        let is_content_leaving = self
+            .finishing
+            .as_ref()
+            .is_some_and(|open| open.dot_at > Some(self.output.written()));
+        let timeout = match (self.state, self.expected.front()) {
+            (State::Closed, _) => return None,
+            (State::Handshake, _) => Timeout::Handshake,
+            (_, None) => return None,
+            _ if is_content_leaving => Timeout::Block,
+            (_, Some(Step::Banner)) => Timeout::Banner,
+            (_, Some(Step::Mail)) => Timeout::Mail,
+            (_, Some(Step::Rcpt(_))) => Timeout::Rcpt,
+            (_, Some(Step::Data)) => Timeout::Data,
+            (_, Some(Step::FinalDot | Step::LoneDot)) => Timeout::FinalDot,
+            (_, Some(_)) => Timeout::Command,
+        };
+        Some(Deadline {
+            timeout,
+            epoch: self.replies + self.output.written(),
+        })
+    }
+
+    /// What the receiver offers; empty before [`Event::Ready`].
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// Whether no transaction is open.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.state == State::Ready && self.expected.is_empty()
+    }
+
+    /// Whether the connection is over.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// Ends the connection: it broke, timed out, or [`Event::Closed`] was seen. Answers every
+    /// transaction without a result; drain the events first, they hold the others.
+    #[must_use]
+    pub fn connection_lost(&mut self) -> Vec<Unfinished> {
+        self.state = State::Closed;
+        let open = [self.finishing.take(), self.opening.take()];
+        let unfinished = open.into_iter().flatten().filter(|open| !open.settled);
+        let tell = |open: Open| Unfinished {
+            id: open.transaction.id,
+            phase: open.phase,
+            in_doubt: open
+                .dot_at
+                .is_some_and(|dot_at| self.output.could_have_left(dot_at)),
+            rejected: open.rejected,
+        };
+        unfinished.map(tell).collect()
+    }
+
+    fn check(&self, transaction: &Transaction) -> Result<(), SubmitError> {
+        let offered = &self.capabilities;
+        let size = transaction.content.size();
+        if transaction.recipients.is_empty() {
+            return Err(SubmitError::NoRecipients);
+        }
+        if let Some(limit) = offered.size_limit.filter(|&limit| size > limit) {
+            return Err(SubmitError::TooLarge { size, limit });
+        }
+        if transaction.needs_smtputf8() && !offered.smtp_utf8 {
+            return Err(SubmitError::Utf8Unsupported);
+        }
+        if transaction.content.is_eight_bit() && !offered.eight_bit_mime {
+            return Err(SubmitError::EightBitUnsupported);
+        }
+        Ok(())
+    }
+
+    /// Whether a command may be queued now: any time with PIPELINING, once the last reply came
+    /// without.
+    fn is_group_open(&self) -> bool {
+        self.state == State::Ready
+            && self.opening.is_none()
+            && (self.capabilities.pipelining || self.expected.is_empty())
+    }
+
+    fn send_quit_when_possible(&mut self) {
+        if self.is_quitting && self.is_group_open() && !self.expected.contains(&Step::Quit) {
+            self.command.extend_from_slice(b"QUIT\r\n");
+            self.expected.push_back(Step::Quit);
+            self.send_command();
+        }
+    }
+
+    fn greet(&mut self) {
+        self.command_with(b"EHLO ", Step::Ehlo);
+    }
+
+    fn command_with(&mut self, verb: &[u8], step: Step) {
+        self.command.extend_from_slice(verb);
+        self.command
+            .extend_from_slice(self.config.ehlo_name.as_str().as_bytes());
+        self.command.extend_from_slice(b"\r\n");
+        self.expected.push_back(step);
+        self.send_command();
+    }
+
+    fn command_mail(&mut self) {
+        let Some(open) = &self.opening else { return };
+        let command = &mut self.command;
+        command.extend_from_slice(b"MAIL FROM:<");
+        command.extend_from_slice(open.transaction.reverse_path.as_str().as_bytes());
+        command.extend_from_slice(b">");
+        if self.capabilities.size {
+            command
+                .extend_from_slice(format!(" SIZE={}", open.transaction.content.size()).as_bytes());
+        }
+        if self.capabilities.eight_bit_mime && open.transaction.content.is_eight_bit() {
+            command.extend_from_slice(b" BODY=8BITMIME");
+        }
+        if open.transaction.needs_smtputf8() {
+            command.extend_from_slice(b" SMTPUTF8");
+        }
+        command.extend_from_slice(b"\r\n");
+        self.expected.push_back(Step::Mail);
+    }
+
+    fn command_rcpts(&mut self) {
+        let count = self
+            .opening
+            .as_ref()
+            .map_or(0, |open| open.transaction.recipients.len());
+        (0..count).for_each(|index| self.command_rcpt(index));
+    }
+
+    fn command_rcpt(&mut self, index: usize) {
+        let Some(open) = &self.opening else { return };
+        self.command.extend_from_slice(b"RCPT TO:<");
+        self.command
+            .extend_from_slice(open.transaction.recipients[index].as_str().as_bytes());
+        self.command.extend_from_slice(b">\r\n");
+        self.expected.push_back(Step::Rcpt(index));
+    }
+
+    fn command_data(&mut self) {
+        self.command.extend_from_slice(b"DATA\r\n");
+        self.expected.push_back(Step::Data);
+    }
+
+    fn send_command(&mut self) {
+        self.output.push(self.command.split().freeze());
+    }
+
+    fn close(&mut self, reason: CloseReason) {
+        self.state = State::Closed;
+        self.events.push_back(Event::Closed(reason));
+    }
+}

@@ -1,0 +1,496 @@
+//! The receiver's side of one conversation, without the connection.
+//!
+//! **Model.** [`Session::process`] takes what was read, appends replies and says what comes next.
+//! Content is searched for its end with one memmem and is copied only when it spans reads or is
+//! to be stored. A delayed reply stops the reading where it stands, as in a slow receiver.
+//! **Invariants.** What is held of a message that is not stored is bounded by
+//! [`MOST_HEADER`]; a command line by [`MOST_LINE`].
+
+use super::SinkShared;
+use super::ledger::{Received, message_id, now_ms};
+use crate::personality;
+use crate::script::{Action, Step, Verdict};
+use memchr::{memchr, memmem};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+/// The most that is kept of a message when only its Message-ID is wanted.
+const MOST_HEADER: usize = 64 * 1024;
+/// The longest command line (RFC 5321 asks for 512 plus extensions).
+const MOST_LINE: usize = 4096;
+
+static END_OF_DATA: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"\r\n.\r\n"));
+
+/// What the connection does after writing the replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Read,
+    Wait(Duration),
+    StartTls,
+    Close,
+    Reset,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Command,
+    /// Inside DATA; true until its first octet was seen.
+    Data {
+        at_start: bool,
+    },
+    Chunk {
+        left: usize,
+        is_last: bool,
+    },
+}
+
+/// A step whose verdict is known and not carried out.
+#[derive(Debug)]
+struct Decided {
+    step: Step,
+    argument: String,
+    verdict: Verdict,
+    record: Option<u64>,
+}
+
+/// One conversation.
+pub(crate) struct Session {
+    shared: Arc<SinkShared>,
+    mode: Mode,
+    is_encrypted: bool,
+    reverse_path: Option<String>,
+    recipients: Vec<String>,
+    /// Content from earlier reads.
+    held: Vec<u8>,
+    size: u64,
+    delayed: Option<Decided>,
+    has_recorded: bool,
+    /// Records whose reply is among what is to be written.
+    answered: Vec<(u64, u16)>,
+}
+
+impl Session {
+    pub(crate) fn new(shared: Arc<SinkShared>) -> Self {
+        Self {
+            shared,
+            mode: Mode::Command,
+            is_encrypted: false,
+            reverse_path: None,
+            recipients: Vec::new(),
+            held: Vec::new(),
+            size: 0,
+            delayed: None,
+            has_recorded: false,
+            answered: Vec::new(),
+        }
+    }
+
+    pub(crate) fn greet(&mut self, replies: &mut Vec<u8>) -> Next {
+        self.step(Step::Banner, "", None, replies)
+    }
+
+    pub(crate) fn encrypted(&mut self) {
+        self.is_encrypted = true;
+        self.forget_transaction();
+    }
+
+    /// Takes octets off the front of `input`; answers how many, and what comes next.
+    pub(crate) fn process(&mut self, input: &[u8], replies: &mut Vec<u8>) -> (usize, Next) {
+        if let Some(decided) = self.delayed.take() {
+            let next = self.carry_out(decided, replies);
+            if next != Next::Read {
+                return (0, next);
+            }
+        }
+        let mut at = 0;
+        loop {
+            let rest = &input[at..];
+            let (taken, next) = match self.mode {
+                Mode::Command => self.take_line(rest, replies),
+                Mode::Data { at_start } => self.take_data(rest, at_start, replies),
+                Mode::Chunk { left, is_last } => self.take_chunk(rest, left, is_last, replies),
+            };
+            at += taken;
+            if taken == 0 || next != Next::Read {
+                return (at, next);
+            }
+        }
+    }
+
+    /// Makes the ledger's file cover what the replies are about to say.
+    pub(crate) fn flush_ledger(&mut self) -> std::io::Result<()> {
+        if std::mem::take(&mut self.has_recorded) {
+            self.shared.lock_ledger().flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Notes that the replies given so far were written.
+    pub(crate) fn mark_answered(&mut self) {
+        if !self.answered.is_empty() {
+            let mut ledger = self.shared.lock_ledger();
+            self.answered
+                .drain(..)
+                .for_each(|(record, code)| ledger.answered(record, code));
+        }
+    }
+
+    fn take_line(&mut self, input: &[u8], replies: &mut Vec<u8>) -> (usize, Next) {
+        let Some(end) = memchr(b'\n', input) else {
+            if input.len() > MOST_LINE {
+                replies.extend_from_slice(b"500 5.5.2 Line too long\r\n");
+                return (input.len(), Next::Close);
+            }
+            return (0, Next::Read);
+        };
+        let line = input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]);
+        (end + 1, self.command(line, replies))
+    }
+
+    fn command(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Next {
+        let (verb, argument) = match memchr(b' ', line) {
+            Some(space) => (&line[..space], line[space + 1..].trim_ascii()),
+            None => (line, &b""[..]),
+        };
+        let mut name = [0; 8];
+        let name = &mut name[..verb.len().min(8)];
+        name.copy_from_slice(&verb[..verb.len().min(8)]);
+        name.make_ascii_uppercase();
+        let text = String::from_utf8_lossy(argument);
+        match &*name {
+            b"MAIL" => self.mail(&text, replies),
+            b"RCPT" if self.reverse_path.is_none() => say(replies, "503 5.5.1 MAIL first"),
+            b"RCPT" => match path(&text, "TO:").filter(|path| !path.is_empty()) {
+                Some(path) => self.step(Step::Rcpt, path, None, replies),
+                None => say(replies, "501 5.5.4 Syntax: RCPT TO:<address>"),
+            },
+            b"DATA" if self.reverse_path.is_none() => say(replies, "503 5.5.1 MAIL first"),
+            b"DATA" if self.recipients.is_empty() => say(replies, "554 5.5.1 No valid recipients"),
+            b"DATA" => self.step(Step::Data, "", None, replies),
+            b"BDAT" => self.bdat(&text, replies),
+            b"EHLO" => self.step(Step::Ehlo, &text, None, replies),
+            b"HELO" => self.step(Step::Ehlo, "", None, replies),
+            b"RSET" => self.step(Step::Rset, "", None, replies),
+            b"NOOP" => say(replies, "250 2.0.0 OK"),
+            b"QUIT" => self.step(Step::Quit, "", None, replies),
+            b"STARTTLS" if self.shared.tls.is_some() && !self.is_encrypted => {
+                self.step(Step::StartTls, "", None, replies)
+            }
+            _ => say(replies, "502 5.5.1 Command not implemented"),
+        }
+    }
+
+    fn mail(&mut self, text: &str, replies: &mut Vec<u8>) -> Next {
+        let Some(reverse_path) = path(text, "FROM:") else {
+            return say(replies, "501 5.5.4 Syntax: MAIL FROM:<address>");
+        };
+        if self.reverse_path.is_some() {
+            return say(replies, "503 5.5.1 Nested MAIL command");
+        }
+        let declared = text
+            .split(' ')
+            .find_map(|word| word.strip_prefix("SIZE=")?.parse::<u64>().ok());
+        if declared.is_some_and(|size| size > self.shared.options.size_limit_bytes) {
+            return say(replies, "552 5.3.4 Message too big");
+        }
+        self.step(Step::Mail, reverse_path, None, replies)
+    }
+
+    fn bdat(&mut self, text: &str, replies: &mut Vec<u8>) -> Next {
+        let mut words = text.split_ascii_whitespace();
+        let size = words.next().and_then(|size| size.parse().ok());
+        let (Some(left), true) = (size, self.shared.options.chunking) else {
+            return say(replies, "501 5.5.4 Syntax: BDAT size [LAST]");
+        };
+        let is_last = words
+            .next()
+            .is_some_and(|word| word.eq_ignore_ascii_case("LAST"));
+        self.mode = Mode::Chunk { left, is_last };
+        Next::Read
+    }
+
+    fn take_data(&mut self, input: &[u8], at_start: bool, replies: &mut Vec<u8>) -> (usize, Next) {
+        if at_start && input.starts_with(b".\r\n") {
+            return (3, self.end_of_data(b"", replies));
+        }
+        if at_start && b".\r\n".starts_with(input) {
+            return (0, Next::Read);
+        }
+        if let Some(end) = END_OF_DATA.find(input) {
+            return (end + 5, self.end_of_data(&input[..end + 2], replies));
+        }
+        // The last four octets may begin the end of data.
+        let taken = input.len().saturating_sub(4);
+        if taken > 0 {
+            self.hold(&input[..taken]);
+            self.mode = Mode::Data { at_start: false };
+        }
+        (taken, Next::Read)
+    }
+
+    fn take_chunk(
+        &mut self,
+        input: &[u8],
+        left: usize,
+        is_last: bool,
+        replies: &mut Vec<u8>,
+    ) -> (usize, Next) {
+        let taken = input.len().min(left);
+        if taken < left {
+            self.hold(&input[..taken]);
+            self.mode = Mode::Chunk {
+                left: left - taken,
+                is_last,
+            };
+            return (taken, Next::Read);
+        }
+        // BDAT without an envelope is answered after its octets (RFC 3030, 2).
+        let refusal = match (&self.reverse_path, self.recipients.is_empty()) {
+            (None, _) => Some("503 5.5.1 MAIL first"),
+            (_, true) => Some("554 5.5.1 No valid recipients"),
+            _ => None,
+        };
+        let next = if let Some(refusal) = refusal {
+            self.forget_transaction();
+            say(replies, refusal)
+        } else if is_last {
+            self.end_of_data(&input[..taken], replies)
+        } else {
+            self.hold(&input[..taken]);
+            self.mode = Mode::Command;
+            say(replies, "250 2.0.0 OK")
+        };
+        // A chunk of no octets still is a step forward: its command was taken before.
+        if taken == 0 && next == Next::Read {
+            self.process(input, replies)
+        } else {
+            (taken, next)
+        }
+    }
+
+    fn hold(&mut self, content: &[u8]) {
+        self.size += content.len() as u64;
+        if self.shared.options.count_only {
+            return;
+        }
+        let is_stored =
+            self.shared.keeps_content && self.size <= self.shared.options.size_limit_bytes;
+        let room = if is_stored {
+            usize::MAX
+        } else {
+            MOST_HEADER.saturating_sub(self.held.len())
+        };
+        self.held
+            .extend_from_slice(&content[..content.len().min(room)]);
+    }
+
+    fn end_of_data(&mut self, last: &[u8], replies: &mut Vec<u8>) -> Next {
+        let held = if self.held.is_empty() {
+            self.size += last.len() as u64;
+            None
+        } else {
+            self.hold(last);
+            Some(std::mem::take(&mut self.held))
+        };
+        self.mode = Mode::Command;
+        self.finish(held.as_deref().unwrap_or(last), replies)
+    }
+
+    /// Decides on a complete message, records it, then answers.
+    fn finish(&mut self, content: &[u8], replies: &mut Vec<u8>) -> Next {
+        let size_bytes = std::mem::take(&mut self.size);
+        if self.shared.options.count_only {
+            self.shared.count_message(true);
+            self.forget_transaction();
+            return say(replies, "250 2.0.0 OK");
+        }
+        let message_id = message_id(content);
+        let mut action = self.decide(Step::FinalDot, &message_id);
+        if size_bytes > self.shared.options.size_limit_bytes {
+            action.verdict = Verdict::Reply("552 5.3.4 Message too big".into());
+        }
+        let was_refused = matches!(&action.verdict, Verdict::Reply(text) if !is_positive(text));
+        let received = Received {
+            message_id,
+            reverse_path: self.reverse_path.take().unwrap_or_default(),
+            recipients: std::mem::take(&mut self.recipients),
+            size_bytes,
+            received_at_ms: now_ms(),
+            reply_code: None,
+        };
+        self.shared.count_message(!was_refused);
+        self.has_recorded = true;
+        match self.shared.record(received, !was_refused, content) {
+            Ok(record) => self.act(Step::FinalDot, String::new(), action, Some(record), replies),
+            Err(_) => say(replies, "451 4.3.0 The ledger cannot be written"),
+        }
+    }
+
+    fn decide(&self, step: Step, argument: &str) -> Action {
+        let behave = Action {
+            delay: Duration::ZERO,
+            verdict: Verdict::Behave,
+        };
+        let shared = &self.shared;
+        if shared.options.count_only {
+            return behave;
+        }
+        if shared.is_scripted {
+            let recipients =
+                matches!(step, Step::Data | Step::FinalDot).then(|| self.recipients.join(" "));
+            let text = recipients.as_deref().unwrap_or(argument);
+            if let Some(action) = shared.lock_script().decide(step, text) {
+                return action;
+            }
+        }
+        let is_plain = match step {
+            Step::Rcpt => personality::is_plain(argument),
+            Step::Data | Step::FinalDot => self.recipients.iter().all(|r| personality::is_plain(r)),
+            _ => true,
+        };
+        if is_plain || !shared.options.personalities {
+            return behave;
+        }
+        shared
+            .personality(
+                step,
+                self.reverse_path.as_deref(),
+                &self.recipients,
+                argument,
+            )
+            .unwrap_or(behave)
+    }
+
+    fn step(
+        &mut self,
+        step: Step,
+        argument: &str,
+        record: Option<u64>,
+        replies: &mut Vec<u8>,
+    ) -> Next {
+        let action = self.decide(step, argument);
+        self.act(step, argument.to_owned(), action, record, replies)
+    }
+
+    fn act(
+        &mut self,
+        step: Step,
+        argument: String,
+        action: Action,
+        record: Option<u64>,
+        replies: &mut Vec<u8>,
+    ) -> Next {
+        let decided = Decided {
+            step,
+            argument,
+            verdict: action.verdict,
+            record,
+        };
+        if action.delay.is_zero() {
+            return self.carry_out(decided, replies);
+        }
+        self.delayed = Some(decided);
+        Next::Wait(action.delay)
+    }
+
+    fn carry_out(&mut self, decided: Decided, replies: &mut Vec<u8>) -> Next {
+        let Decided {
+            step,
+            argument,
+            verdict,
+            record,
+        } = decided;
+        let start = replies.len();
+        match verdict {
+            Verdict::Close => return Next::Close,
+            Verdict::Reset => return Next::Reset,
+            Verdict::Raw(bytes) => {
+                replies.extend_from_slice(&bytes);
+                self.apply(step, argument, false);
+                return Next::Read;
+            }
+            Verdict::Reply(text) => {
+                say(replies, &text);
+            }
+            Verdict::Behave => self.reply_well(step, &argument, replies),
+        }
+        let code = code(&replies[start..]);
+        if let Some(record) = record {
+            self.answered.push((record, code));
+        }
+        self.apply(step, argument, (200..400).contains(&code));
+        match (step, code) {
+            (_, 421) | (Step::Quit, _) => Next::Close,
+            (Step::Banner, 500..) => Next::Close,
+            (Step::StartTls, 220) => Next::StartTls,
+            _ => Next::Read,
+        }
+    }
+
+    fn reply_well(&self, step: Step, argument: &str, replies: &mut Vec<u8>) {
+        let text = match step {
+            Step::Banner => "220 sink.test ESMTP",
+            Step::Ehlo if argument.is_empty() => "250 sink.test",
+            Step::Ehlo => {
+                return self
+                    .shared
+                    .options
+                    .say_extensions(self.is_encrypted, replies);
+            }
+            Step::StartTls => "220 2.0.0 Go ahead",
+            Step::Mail => "250 2.1.0 OK",
+            Step::Rcpt => "250 2.1.5 OK",
+            Step::Data => "354 Go ahead",
+            Step::FinalDot | Step::Rset => "250 2.0.0 OK",
+            Step::Quit => "221 2.0.0 Bye",
+        };
+        say(replies, text);
+    }
+
+    fn apply(&mut self, step: Step, argument: String, was_positive: bool) {
+        match step {
+            Step::Mail if was_positive => self.reverse_path = Some(argument),
+            Step::Rcpt if was_positive => self.recipients.push(argument),
+            Step::Data if was_positive => self.mode = Mode::Data { at_start: true },
+            Step::FinalDot | Step::Rset | Step::Ehlo => self.forget_transaction(),
+            _ => {}
+        }
+    }
+
+    fn forget_transaction(&mut self) {
+        self.mode = Mode::Command;
+        self.reverse_path = None;
+        self.recipients.clear();
+        self.held.clear();
+        self.size = 0;
+    }
+}
+
+fn say(replies: &mut Vec<u8>, text: &str) -> Next {
+    replies.extend_from_slice(text.as_bytes());
+    replies.extend_from_slice(b"\r\n");
+    Next::Read
+}
+
+fn code(reply: &[u8]) -> u16 {
+    let digits = reply
+        .get(..3)
+        .and_then(|digits| std::str::from_utf8(digits).ok());
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+fn is_positive(reply: &str) -> bool {
+    reply.starts_with(['2', '3'])
+}
+
+/// The address between brackets after `FROM:` or `TO:`.
+fn path<'a>(text: &'a str, keyword: &str) -> Option<&'a str> {
+    let (word, rest) = text.split_at_checked(keyword.len())?;
+    let inside = rest
+        .trim_start()
+        .strip_prefix('<')
+        .filter(|_| word.eq_ignore_ascii_case(keyword))?;
+    inside.split_once('>').map(|(path, _)| path)
+}
