@@ -2,7 +2,7 @@
 
 Conventions: every call that can block or burn CPU releases the GIL; batches go in and come out as
 one object; a body never becomes a Python object on its way from the queue to the wire. Outcomes of
-SMTP are values; exceptions mean misuse, shutdown or a bug.
+SMTP are values; exceptions (`postalynk.errors`) mean misuse, shutdown or a bug.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,6 @@ Row = tuple[str, int, int, int, bytes]
 """(topic, partition, offset, appended_at_us, value)."""
 
 VERSION: Final[str]
-
-class EngineError(Exception):
-    """Misuse, shutdown or an I/O failure below; the text names what and how to mend it."""
-
-class QueueLocked(EngineError):
-    """Another process owns the embedded queue; the text names it."""
 
 # --- the embedded queue ----------------------------------------------------------------------
 
@@ -45,7 +39,7 @@ class EmbeddedQueue:
 
         Retention: records older than ``max_age_s`` go, and the oldest beyond ``max_bytes`` or
         ``max_records`` (0: no bound); never one that group "worker" has not committed.
-        Raises QueueLocked when another process holds it, EngineError on I/O.
+        Raises QueueLocked when another process holds it, QueueError on I/O.
         """
     @property
     def partitions(self) -> int: ...
@@ -110,7 +104,8 @@ class RecordBatch:
 
 def encode_messages(messages: Sequence[object], partitions: int) -> list[Append]:
     """Encode `postalynk.model.AcceptedMessage` objects: for each, its record for ``email.send.*``
-    and its ACCEPTED event for ``email.events``, in that order, ready for ``append``."""
+    and its ACCEPTED event for ``email.events``, in that order, ready for ``append``.
+    """
 
 def partition_of(org: str, partitions: int) -> int: ...
 def new_message_id(now_ms: int) -> bytes:
@@ -128,6 +123,17 @@ def parse_mailbox(text: str) -> tuple[str, str]:
 def check_header(name: str, value: str) -> None:
     """Raises ValueError when a custom header may not be set or its value could inject one."""
 
+def encode_dead_letter(
+    reason: str,
+    detail: str,
+    topic: str,
+    partition: int,
+    offset: int,
+    at_us: int,
+    value: bytes,
+) -> bytes:
+    """A record of ``email.dlq`` that holds ``value`` whole, with its message id if it has one."""
+
 def decode_dead_letter(value: bytes) -> dict[str, object]:
     """A record of ``email.dlq`` as a dict; raises ValueError."""
 
@@ -142,13 +148,15 @@ class EventColumns:
     def messages(self) -> dict[str, list[object]]:
         """Columns of the accepted messages: id (bytes), org, accepted_at_us, expires_at_us, lane,
         sender, to, cc, bcc, reply_to (JSON array texts), subject, tags (JSON object text),
-        size_bytes, recipients (JSON array text), message_id_header."""
+        size_bytes, recipients (JSON array text), message_id_header.
+        """
     def events(self) -> dict[str, list[object]]:
-        """Columns of all events but ACCEPTED: message_id (bytes), org, recipient, attempt, kind (text),
-        at_us, recorded_at_us, address, due_at_us, reason, and those of Attempt by their names in
+        """Columns of all events but ACCEPTED: message_id (bytes), org, recipient, attempt, kind
+        (text), at_us, recorded_at_us, address, due_at_us, reason, and those of Attempt by their names in
         the schema (pool, source, site, mx, peer, reply_code, enhanced, reply, class, phase, tls,
         connect_us, mail_us, dot_us, total_us, policy_version, route_reason, fallback, size_bytes,
-        tls_refused)."""
+        tls_refused).
+        """
 
 @final
 class Audit:
@@ -176,7 +184,8 @@ class Engine:
         """``settings_json``: see `postalynk.engine.EngineSettings`."""
     def configure(self, pools_json: str) -> None:
         """Swap pools and sources: ``{"sources": [{"name","ip","ehlo"}], "pools": [{"name",
-        "sources": {source: weight}}]}``."""
+        "sources": {source: weight}}]}``.
+        """
     def set_signers(self, signers: Sequence[tuple[str, str, str, bytes]]) -> None:
         """Swap the DKIM keys: (domain, selector, "rsa" | "ed25519", PKCS#8 DER)."""
     # consume
@@ -208,7 +217,8 @@ class Engine:
     def outcomes(self, max_outcomes: int, timeout_ms: int) -> OutcomeBatch: ...
     def recorded(self, batch: OutcomeBatch, event_offsets: Sequence[int]) -> None:
         """The batch's events (at these offsets) and deferrals are durable: advance the low-water
-        marks, start timers, free the journal's slots."""
+        marks, start timers, free the journal's slots.
+        """
     # commit
     def commits(self) -> dict[Position, tuple[int, bytes]]:
         """Low-water offset and note (events position) per partition that moved since last asked."""

@@ -4,7 +4,9 @@
     ├── SettingsError        a key of the configuration, its value and what would be right
     ├── ControlError         an operator's request that cannot be carried out
     │   └── NotRunning       the command needs a running `postalynk up`
+    ├── EngineError          misuse of the engine, its shutdown, or an I/O failure below it
     ├── QueueError           the queue cannot take or give records
+    │   └── QueueLocked      another process owns the embedded queue
     ├── StorageError         PostgreSQL is out of reach or answers wrongly
     └── PolicyError          a policy that cannot be loaded
 
@@ -26,7 +28,7 @@ class PostalynkError(Exception):
 
 
 class SettingsError(PostalynkError):
-    """A setting is unknown or wrong; the message names the key, the value and the file or variable."""
+    """A setting is unknown or wrong; the message names key, value and file or variable."""
 
 
 class ControlError(PostalynkError):
@@ -39,6 +41,14 @@ class NotRunning(ControlError):
 
 class QueueError(PostalynkError):
     """The queue cannot take or give records."""
+
+
+class QueueLocked(QueueError):
+    """Another process owns the embedded queue; the message names it."""
+
+
+class EngineError(PostalynkError):
+    """Misuse of the engine, its shutdown, or an I/O failure below it."""
 
 
 class StorageError(PostalynkError):

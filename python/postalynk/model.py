@@ -44,7 +44,7 @@ class Attachment(msgspec.Struct, frozen=True):
 
 
 class AcceptedMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A validated message, as `postalynk.engine.encode_messages` wants it.
+    """A validated message, as `postalynk._engine.encode_messages` wants it.
 
     Times are microseconds since the Unix epoch. `recipients` is the envelope: to, cc and bcc
     without duplicates, in that order.

@@ -98,6 +98,8 @@ class Delivery(Section, frozen=True):
     ehlo: str = ""
     """Name for EHLO where a source has none of its own; empty: the host's name."""
     smtp: Smtp = Smtp()
+    sign: bool = True
+    """Sign with DKIM; off only where a smart host signs, or to measure without it."""
     shards: int = 0
     """I/O threads; 0: one per four cores."""
     signing_threads: int = 0
@@ -154,7 +156,7 @@ class Settings(Section, frozen=True):
 def load(file: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Read the file, then the environment over it.
 
-    ``file`` None: ``POSTALYNK_CONFIG``, else ``postalynk.toml`` here if there is one, else defaults.
+    ``file`` None: ``POSTALYNK_CONFIG``, else a ``postalynk.toml`` here, else defaults.
     Raises SettingsError naming the key, its value, its origin and what would be right.
     """
     environ = os.environ if environ is None else environ

@@ -54,9 +54,7 @@ def list_(*, common: Common = COMMON) -> None:
 
 
 @org.command
-def key(
-    org_id: Annotated[str, Parameter(name="ORG")], *, common: Common = COMMON
-) -> None:
+def key(org_id: Annotated[str, Parameter(name="ORG")], *, common: Common = COMMON) -> None:
     """Make another API key for an organization."""
     made = ask(common.settings(), "create_key", org=org_id)
     if common.json:

@@ -1,0 +1,25 @@
+"""The Rust engine's settings and its door: what Python hands over before the first batch.
+
+Everything behind `native` lives in ``postalynk._engine``, whose stub documents it; that module is
+imported in `native` alone. Rooms above take its types and functions from here.
+"""
+
+from postalynk.engine.native import (
+    Audit,
+    Engine,
+    Failure,
+    decode_dead_letter,
+    encode_dead_letter,
+    open_engine,
+)
+from postalynk.engine.settings import EngineSettings
+
+__all__ = [
+    "Audit",
+    "Engine",
+    "EngineSettings",
+    "Failure",
+    "decode_dead_letter",
+    "encode_dead_letter",
+    "open_engine",
+]

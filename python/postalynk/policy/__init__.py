@@ -1,0 +1,50 @@
+"""Policy: what an author imports to decide where mail goes and when it is tried again.
+
+**Problem.** Which pool a delivery takes and when a failed one is tried again is the operator's
+knowledge. It belongs in code a type checker understands and a test can call, not in settings.
+**Model.** A policy is a directory of Python files with plain functions. `route` is asked per
+delivery, `retry` per failed attempt; the answer is data (`Route`, `Retry`), so it can be printed,
+compared and replayed. Nothing an author writes does I/O: the engine acts on the answer later.
+**Guard rails.** Randomness is data too (`split`, drawn by keyed hash). Module globals are frozen
+after load. A hook that raises or answers nonsense costs no message: the fallback is taken,
+counted and shown by ``postalynk why`` (G4).
+**Not here.** The hooks `accept`, `shape` and `warmup`, tables, bundles and replay.
+
+    from postalynk.policy import policy, Message, Pools, Now, Route
+
+    @policy.route
+    def route(msg: Message, pools: Pools, now: Now) -> Route:
+        return Route("majors" if msg.rcpt.provider == "google" else "default")
+
+`load` is for the worker and for tests; everything else here is for authors.
+"""
+
+from postalynk.policy.answers import Add, HeaderOp, Remove, Retry, Route, Set, Split, split
+from postalynk.policy.hooks import policy
+from postalynk.policy.load import DEFAULT, DEV, Hook, Policies, load
+from postalynk.policy.moment import Now
+from postalynk.policy.pools import Pools
+from postalynk.policy.surface import Attempt, Message, Organization, Recipient
+
+__all__ = [
+    "DEFAULT",
+    "DEV",
+    "Add",
+    "Attempt",
+    "HeaderOp",
+    "Hook",
+    "Message",
+    "Now",
+    "Organization",
+    "Policies",
+    "Pools",
+    "Recipient",
+    "Remove",
+    "Retry",
+    "Route",
+    "Set",
+    "Split",
+    "load",
+    "policy",
+    "split",
+]

@@ -11,7 +11,7 @@ All calls block and may be made from any thread; a coroutine goes through `async
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from postalynk._engine import RecordBatch
+from postalynk.queue.native import RecordBatch
 
 Append = tuple[str, int, bytes | None, bytes | None]
 """(topic, partition, key, value)."""
@@ -86,6 +86,10 @@ class Queue(Protocol):
 
     def offsets(self, topic: str) -> list[tuple[int, int]]:
         """(oldest, end) per partition."""
+        ...
+
+    def oldest_at_us(self, topic: str, partition: int, offset: int) -> int | None:
+        """When the record at or after ``offset`` was appended; None when there is none."""
         ...
 
     def close(self) -> None:

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from postalynk.engine import Audit, RecordBatch, decode_dead_letter
+from postalynk.engine import Audit, decode_dead_letter
+from postalynk.queue.native import RecordBatch
 from postalynk.queue.protocol import Position, Queue
 
 LANES = ("high", "normal", "bulk")
@@ -25,7 +26,7 @@ _PAGE_BYTES = 16 << 20
 
 
 class AuditReport(msgspec.Struct, frozen=True):
-    """G1 in numbers: deliveries accepted, how many are in each state, and the two lists of shame."""
+    """G1 in numbers: deliveries accepted, how many in each state, and the two lists of shame."""
 
     accepted: int
     states: dict[str, int]

@@ -56,7 +56,9 @@ class Client:
                 fix="start it with `postalynk up`, or name its configuration with --config",
             ) from error
         except TimeoutError as error:
-            raise ControlError(f"no answer within {timeout_s:g} s", fix="look at its log") from error
+            raise ControlError(
+                f"no answer within {timeout_s:g} s", fix="look at its log"
+            ) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise ControlError(f"the control socket broke off: {error}", fix="try again") from error
         finally:

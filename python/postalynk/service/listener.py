@@ -14,7 +14,7 @@ from postalynk.errors import SettingsError
 
 
 def bind(listen: str, key: str) -> socket.socket:
-    """A bound socket for ``host:port``; SettingsError names the setting ``key`` when it is taken."""
+    """A bound socket for ``host:port``; SettingsError names the setting when it is taken."""
     host, _, port = listen.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
@@ -55,7 +55,7 @@ def connect_unix(path: Path, timeout_s: float) -> socket.socket:
 
 @contextlib.contextmanager
 def _short(path: Path) -> Generator[str]:
-    """The same path through a file descriptor: sun_path holds 107 bytes, directories may be deep."""
+    """The same path through a file descriptor: sun_path holds 107 bytes, paths may be longer."""
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{directory}/{path.name}"
@@ -78,18 +78,28 @@ class Listener(uvicorn.Server):
             app,
             log_config=None,
             access_log=False,
-            lifespan="off",
+            lifespan="auto",
             server_header=False,
             timeout_graceful_shutdown=10,
             backlog=2048,
         )
         listener = cls(config)
         listener.task = asyncio.create_task(listener.serve(sockets=[bound]))
-        while not listener.started and not listener.task.done():
-            await asyncio.sleep(0.005)
+        await listener.opened.wait()
         return listener
 
     task: "asyncio.Task[None]"
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.opened = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, then tells `open`."""
+        try:
+            await super().startup(sockets)
+        finally:
+            self.opened.set()
 
     async def close(self) -> None:
         """Take no more connections and finish the requests under way."""

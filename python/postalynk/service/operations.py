@@ -6,20 +6,29 @@ only a running worker and PostgreSQL can say. Every operation takes and gives pl
 the socket needs no schema of its own.
 """
 
+import asyncio
+import json
+import os
 import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from postalynk.control.directory import Directory
 from postalynk.control.operations import Control
-from postalynk.control.secrets import Secrets
+from postalynk.control.secrets import load as load_master_key
 from postalynk.errors import ControlError, NotRunning
 from postalynk.queue import open_queue
-from postalynk.queue.protocol import Queue
+from postalynk.queue.native import EmbeddedQueue
+from postalynk.recorder.projection import Recorder
 from postalynk.service import accounting
 from postalynk.service.client import Client, control_directory
 from postalynk.settings import Settings
+from postalynk.storage.hot.reader import HotReader
+from postalynk.worker.parts import Parts
+from postalynk.worker.pipeline import Worker
 
 NAMES = frozenset(
     {
@@ -44,7 +53,7 @@ LIVE_NAMES = NAMES | {"drain", "process_state", "why"}
 class Operations:
     """Operations over the queue and the control state in it."""
 
-    def __init__(self, queue: Queue, control: Control) -> None:
+    def __init__(self, queue: EmbeddedQueue, control: Control) -> None:
         self._queue = queue
         self._control = control
 
@@ -61,30 +70,51 @@ class Operations:
 
     names = NAMES
 
-    def create_organization(self, name: str, plan: str, in_doubt: str) -> dict[str, Any]:
+    def create_organization(self, name: str, plan: str, in_doubt: Any) -> dict[str, Any]:
         """A new organization and its first key."""
-        org, api_key = self._control.create_organization(name, plan=plan, in_doubt=in_doubt)
-        return {"org": org, "api_key": api_key}
+        made = self._control.create_organization(name, plan=plan, in_doubt=in_doubt)
+        return {"org": made.org, "api_key": made.api_key}
 
     def create_key(self, org: str) -> dict[str, Any]:
         """Another key."""
-        return {"org": org, "api_key": self._control.create_key(org)}
+        return {"org": org, "api_key": self._control.create_key(org).api_key}
 
-    def list_organizations(self) -> Any:
+    def list_organizations(self) -> list[dict[str, Any]]:
         """All organizations."""
-        return self._control.list_organizations()
+        directory = self._control.directory
+        return [
+            {
+                "org": found.id,
+                "name": found.name,
+                "plan": found.plan,
+                "in_doubt": found.in_doubt,
+                "keys": len([key for key in directory.keys(found.id) if not key.revoked_at_us]),
+                "domains": [domain.name for domain in directory.domains(found.id)],
+            }
+            for found in directory.organizations()
+        ]
 
     def add_domain(self, domain: str, org: str, rsa_key_pem: str | None) -> Any:
         """A sender domain with keys and records."""
-        return self._control.add_domain(domain, org, rsa_key_pem=rsa_key_pem)
+        pem = None if rsa_key_pem is None else rsa_key_pem.encode()
+        return self._control.add_domain(domain, org, rsa_key_pem=pem)
 
-    def list_domains(self, org: str | None) -> Any:
+    def list_domains(self, org: str | None) -> list[dict[str, Any]]:
         """Domains of one organization or all."""
-        return self._control.list_domains(org)
+        return [
+            {
+                "domain": found.name,
+                "org": found.org,
+                "selectors": [key.selector for key in found.keys],
+            }
+            for found in self._control.directory.domains(org)
+        ]
 
-    def list_pools(self) -> Any:
+    def list_pools(self) -> list[dict[str, Any]]:
         """Pools and their sources."""
-        return self._control.list_pools()
+        return [
+            {"name": pool.name, "sources": pool.sources} for pool in self._control.directory.pools()
+        ]
 
     def set_pool(self, name: str, sources: dict[str, int]) -> Any:
         """Make or replace a pool."""
@@ -119,33 +149,103 @@ class Operations:
         }
 
 
-def ask(settings: Settings, name: str, timeout_s: float = 30.0, **arguments: Any) -> Any:
+@dataclass(frozen=True)
+class LiveParts:
+    """What only a running process has."""
+
+    parts: Parts
+    worker: Worker
+    recorder: Recorder
+    reader: HotReader
+    loop: asyncio.AbstractEventLoop
+    started_s: float = field(default_factory=time.monotonic)
+
+
+class LiveOperations(Operations):
+    """`Operations`, and what needs worker or PostgreSQL; from any thread but the loop's."""
+
+    names = LIVE_NAMES
+
+    def __init__(self, queue: EmbeddedQueue, control: Control, live: LiveParts) -> None:
+        super().__init__(queue, control)
+        self._live = live
+
+    def queue_state(self) -> dict[str, Any]:
+        """Depth per lane, organization and site."""
+        snapshot = json.loads(self._live.parts.engine.snapshot())
+        return {
+            "lanes": accounting.depth(self._queue),
+            "deferred": self._live.parts.engine.deferred(),
+            "in_flight": self._live.parts.engine.in_flight(),
+            "organizations": snapshot["organizations"],
+            "sites": snapshot["sites"],
+        }
+
+    def drain(self, limit_s: float) -> dict[str, Any]:
+        """Wait until nothing is queued, deferred mail aside."""
+        deadline = time.monotonic() + limit_s
+        while (queued := self._queued()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return {
+            "drained": queued == 0,
+            "queued": queued,
+            "deferred": self._live.parts.engine.deferred(),
+        }
+
+    def _queued(self) -> int:
+        """Deliveries in the engine, and records above the low-water marks."""
+        waiting = sum(lane.waiting for lane in accounting.depth(self._queue))
+        return max(waiting, self._live.parts.engine.in_flight())
+
+    def why(self, message_id: str) -> dict[str, Any]:
+        """The story of a message."""
+        try:
+            key = uuid.UUID(message_id)
+        except ValueError as error:
+            raise ControlError(
+                f"{message_id!r} is no message id", fix="give the id POST /emails answered with"
+            ) from error
+        story = asyncio.run_coroutine_threadsafe(
+            self._live.reader.story(key.bytes), self._live.loop
+        ).result(30)
+        if story is None:
+            raise ControlError(
+                f"no message {message_id} is recorded",
+                fix=f"check the id; {self._live.recorder.lag()} events wait to be recorded",
+            )
+        return story
+
+    def process_state(self) -> dict[str, Any]:
+        """For `postalynk doctor`."""
+        live = self._live
+        return {
+            "pid": os.getpid(),
+            "up_s": round(time.monotonic() - live.started_s, 1),
+            "worker": live.worker.alive(),
+            "policy_version": live.parts.policies.version,
+            "postgresql": live.recorder.progress.is_connected,
+            "projection_lag": live.recorder.lag(),
+            "recovery": self._queue.recovery,
+        }
+
+
+def ask(settings: Settings, operation: str, timeout_s: float = 30.0, **arguments: Any) -> Any:
     """Answer an operation: by the running process, else from the queue where that is enough."""
     try:
-        return Client(settings).call(name, arguments, timeout_s=timeout_s)
+        return Client(settings).call(operation, arguments, timeout_s=timeout_s)
     except NotRunning:
-        if name not in NAMES:
+        if operation not in NAMES:
             raise
     queue = open_queue(settings)
     try:
-        secrets = Secrets.open(master_key_path(settings))
-        control = Control(queue, secrets, Directory.load(queue))
-        return Operations(queue, control).call(name, arguments)
+        control = Control(queue, load_master_key(master_key_path(settings)))
+        return Operations(queue, control).call(operation, arguments)
     finally:
         queue.close()
 
 
-def master_key_path(settings: Settings) -> Any:
+def master_key_path(settings: Settings) -> Path:
     """Where the key that seals DKIM keys lies."""
     if settings.control.master_key_file:
         return settings.path(settings.control.master_key_file)
     return control_directory(settings) / "master.key"
-
-
-def wait_until(deadline_s: float, is_done: Any, pause_s: float = 0.05) -> bool:
-    """Poll ``is_done`` until it holds or the monotonic deadline passes."""
-    while not is_done():
-        if time.monotonic() >= deadline_s:
-            return False
-        time.sleep(pause_s)
-    return True

@@ -1,0 +1,1 @@
+"""Where projections live: the hot tier; warm and cold join beside it."""

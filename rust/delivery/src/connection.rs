@@ -82,8 +82,6 @@ struct Connection<'a> {
     open: Vec<Open>,
     /// Transactions submitted.
     submitted: usize,
-    /// Transactions the receiver answered.
-    answered: usize,
     idle_since: Option<Instant>,
     next_token_at: Option<Instant>,
     quit_at: Option<Instant>,
@@ -97,7 +95,6 @@ impl<'a> Connection<'a> {
             session,
             open: Vec::with_capacity(2),
             submitted: 0,
-            answered: 0,
             idle_since: None,
             next_token_at: None,
             quit_at: None,
@@ -317,7 +314,6 @@ impl<'a> Connection<'a> {
         let Some(open) = self.close(done.id) else {
             return;
         };
-        self.answered += 1;
         let took = clock::now() - open.began;
         match done.recipients.into_iter().next() {
             Some(RecipientResult::Rejected(rejection)) => self.rejected(open, &rejection),
@@ -386,9 +382,9 @@ impl<'a> Connection<'a> {
         self.shard.finish(finished);
     }
 
-    /// A connection that worked and then closed has said nothing about the message it left over.
+    /// A connection that took others and then closed has said nothing about the message it left over.
     fn may_requeue(&self, open: &Open) -> bool {
-        self.answered > 0 && open.mail.requeued < MOST_REQUEUES
+        !open.is_first && open.mail.requeued < MOST_REQUEUES
     }
 
     fn close(&mut self, id: TransactionId) -> Option<Open> {

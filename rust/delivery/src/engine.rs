@@ -137,6 +137,8 @@ impl Engine {
     #[must_use]
     pub fn room(&self, timeout: Duration) -> usize {
         if self.shared.is_draining.load(Acquire) {
+            // As if there were none, so a caller that asks again and again does not spin.
+            std::thread::sleep(timeout.min(Duration::from_millis(100)));
             return 0;
         }
         self.shared.window.room(timeout, clock::now())

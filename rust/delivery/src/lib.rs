@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod admit;
+mod ahead;
 mod audit;
 mod breaker;
 mod classify;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use postalynk_throttle::Bucket;
 use tokio::sync::Notify;
 
+use crate::ahead::Ahead;
 use crate::breaker::Breaker;
 use crate::destination::Destination;
 use crate::pace::Pace;
@@ -37,9 +38,7 @@ pub(crate) struct Site {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) ready: ReadyQueue<Job>,
-    pub(crate) prepared: VecDeque<Box<Mail>>,
-    /// Jobs at the signing pool.
-    pub(crate) preparing: usize,
+    pub(crate) prepared: Ahead<Box<Mail>>,
     /// Connections, opening ones too.
     pub(crate) connections: usize,
     /// Those that are past EHLO.
@@ -66,7 +65,7 @@ pub(crate) struct Path {
 impl State {
     /// Everything that waits here.
     pub(crate) fn backlog(&self) -> usize {
-        self.ready.len() + self.prepared.len() + self.preparing
+        self.ready.len() + self.prepared.len()
     }
 
     /// Connections worth having for the backlog there is.

@@ -103,11 +103,14 @@ pub(crate) struct ToPrepare {
     pub(crate) job: Job,
     pub(crate) shard: usize,
     pub(crate) path: u32,
+    /// Its place among those of the path.
+    pub(crate) place: u64,
 }
 
 /// What comes back.
 pub(crate) struct Prepared {
     pub(crate) path: u32,
+    pub(crate) place: u64,
     pub(crate) result: Result<Box<Mail>, (Job, Unfit)>,
 }
 
@@ -136,9 +139,9 @@ pub(crate) fn work(
         let signers = Arc::clone(&shared.signers.read());
         let mut next = Some(first);
         let mut count = 0;
-        while let Some(ToPrepare { job, shard, path }) = next {
+        while let Some(ToPrepare { job, shard, path, place }) = next {
             let result = prepare(job, &signers);
-            back[shard].push(Prepared { path, result });
+            back[shard].push(Prepared { path, place, result });
             count += 1;
             let is_over = count == BATCH || clock::now() - began_at >= LONGEST_BATCH;
             next = if is_over { None } else { jobs.try_recv().ok() };

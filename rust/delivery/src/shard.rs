@@ -156,15 +156,22 @@ impl Shard {
     /// Messages back from the signing pool.
     fn take_back(self: &Rc<Self>, batch: Vec<Prepared>) {
         let mut touched: Vec<Rc<Path>> = Vec::new();
-        for Prepared { path, result } in batch {
+        for Prepared {
+            path,
+            place,
+            result,
+        } in batch
+        {
             let Some(path) = self.by_id.borrow().get(&path).map(Rc::clone) else {
                 continue;
             };
             let mut state = path.state.borrow_mut();
-            state.preparing = state.preparing.saturating_sub(1);
             match result {
-                Ok(mail) => state.prepared.push_back(mail),
-                Err((job, reason)) => self.finish(unfit(&job, reason, clock::wall_us())),
+                Ok(mail) => state.prepared.fill(place, Some(mail)),
+                Err((job, reason)) => {
+                    state.prepared.fill(place, None);
+                    self.finish(unfit(&job, reason, clock::wall_us()));
+                }
             }
             drop(state);
             if !touched.last().is_some_and(|last| Rc::ptr_eq(last, &path)) {
@@ -188,7 +195,7 @@ impl Shard {
             let ahead = state.look_ahead(wanted);
             self.prepare(path, &mut state, ahead);
         }
-        for _ in 0..state.prepared.len().min(state.hungry) {
+        for _ in 0..state.prepared.leading().min(state.hungry) {
             path.wake.notify_one();
         }
         let is_token_far = path.site.bucket.borrow().ready_at(now, 1) > now + WORTH_OPENING;
@@ -205,18 +212,19 @@ impl Shard {
     }
 
     fn prepare(&self, path: &Path, state: &mut State, ahead: usize) {
-        while state.prepared.len() + state.preparing < ahead {
+        while state.prepared.len() < ahead {
             let Some(job) = state.ready.pop() else { break };
             let now_us = clock::wall_us();
             if job.delivery.is_expired(now_us) {
                 self.finish(expired(job.delivery, now_us));
                 continue;
             }
-            state.preparing += 1;
+            let place = state.prepared.reserve();
             let job = ToPrepare {
                 job,
                 shard: self.links.index,
                 path: path.id,
+                place,
             };
             // The pool ends after the shards, so it is there.
             let _ = self.links.to_prepare.send(job);
@@ -259,10 +267,14 @@ impl Shard {
         path.state.borrow_mut().connections -= 1;
         path.site.connections.set(path.site.connections.get() - 1);
         self.links.shared.metrics.connections.dec();
-        let next = path.site.waiting.borrow_mut().pop_front();
-        let next = next.and_then(|id| self.by_id.borrow().get(&id).map(Rc::clone));
-        if let Some(next) = next {
-            self.pump(&next);
+        while path.site.connections.get() < path.site.limits.connections {
+            let Some(id) = path.site.waiting.borrow_mut().pop_front() else {
+                break;
+            };
+            let next = self.by_id.borrow().get(&id).map(Rc::clone);
+            if let Some(next) = next {
+                self.pump(&next);
+            }
         }
         self.pump(path);
     }
@@ -273,13 +285,13 @@ impl Shard {
             return Take::Nothing;
         }
         let mut state = path.state.borrow_mut();
-        if state.prepared.is_empty() {
+        if state.prepared.first().is_none() {
             return Take::Nothing;
         }
         if let Err(at) = path.site.bucket.borrow_mut().take(clock::now(), 1) {
             return Take::After(at);
         }
-        let mail = state.prepared.pop_front();
+        let mail = state.prepared.pop();
         drop(state);
         self.pump(path);
         mail.map_or(Take::Nothing, Take::Mail)
@@ -289,7 +301,7 @@ impl Shard {
     pub(crate) fn requeue(&self, path: &Path, mut mail: Box<Mail>) {
         mail.requeued += 1;
         path.site.bucket.borrow_mut().give_back(1);
-        path.state.borrow_mut().prepared.push_front(mail);
+        path.state.borrow_mut().prepared.put_back(mail);
     }
 
     /// No host of the path could be reached. One delivery pays with its attempt, as it would have
@@ -308,7 +320,7 @@ impl Shard {
             1
         };
         for _ in 0..most {
-            let mail = state.prepared.pop_front().map(|mail| mail.job);
+            let mail = state.prepared.pop().map(|mail| mail.job);
             let Some(job) = mail.or_else(|| state.ready.pop()) else {
                 break;
             };
@@ -366,8 +378,10 @@ impl Shard {
         let park_after = self.links.shared.settings.park_after();
         let is_old = |job: &Job| now.saturating_duration_since(job.ready_at) > park_after;
         let mut old = state.ready.drain_front(is_old);
-        while state.prepared.front().is_some_and(|mail| is_old(&mail.job)) {
-            old.extend(state.prepared.pop_front().map(|mail| mail.job));
+        while state
+            .prepared
+            .first().is_some_and(|mail| is_old(&mail.job)) {
+            old.extend(state.prepared.pop().map(|mail| mail.job));
         }
         if old.is_empty() {
             return;

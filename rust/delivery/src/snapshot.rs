@@ -48,7 +48,7 @@ impl PathView {
         state
             .ready
             .each_queue(|lane, org, count| queues.push((lane, org.to_owned(), count)));
-        for mail in &state.prepared {
+        for mail in state.prepared.iter() {
             let delivery = &mail.job.delivery;
             let lane = LANES
                 .iter()
@@ -63,7 +63,7 @@ impl PathView {
             state: state.breaker.state(now),
             connections: state.connections,
             ready: state.ready.len(),
-            prepared: state.prepared.len() + state.preparing,
+            prepared: state.prepared.len(),
             rate: path.site.limits.rate.to_string(),
             queues,
         }

@@ -210,3 +210,98 @@ fn relax(solid: &[u8], sink: &mut impl Sink) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn canonical(form: Canonicalization, chunks: &[&[u8]]) -> Vec<u8> {
+        let (mut state, mut out) = (Canonical::new(form), Vec::new());
+        chunks.iter().for_each(|chunk| state.feed(chunk, &mut out));
+        state.finish(&mut out);
+        out
+    }
+
+    /// RFC 6376 §3.4.3 and §3.4.4, line by line.
+    fn model(form: Canonicalization, body: &[u8]) -> Vec<u8> {
+        let text = String::from_utf8_lossy(body).into_owned();
+        let mut lines: Vec<String> = text.split("\r\n").map(str::to_owned).collect();
+        if form == Canonicalization::Relaxed {
+            for line in &mut lines {
+                let kept = line.trim_end_matches([' ', '\t']);
+                let mut reduced = String::new();
+                for c in kept.chars() {
+                    let space = c == ' ' || c == '\t';
+                    if !(space && reduced.ends_with(' ')) {
+                        reduced.push(if space { ' ' } else { c });
+                    }
+                }
+                *line = reduced;
+            }
+        }
+        while lines.last().is_some_and(String::is_empty) {
+            lines.pop();
+        }
+        match (lines.is_empty(), form) {
+            (true, Canonicalization::Relaxed) => Vec::new(),
+            (true, Canonicalization::Simple) => b"\r\n".to_vec(),
+            (false, _) => (lines.join("\r\n") + "\r\n").into_bytes(),
+        }
+    }
+
+    fn body() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            Just("\r\n"),
+            Just("\r\n\r\n"),
+            Just(" "),
+            Just("  "),
+            Just("\t"),
+            Just(" \t "),
+            Just("\r"),
+            Just("\n"),
+            Just(" \r\n"),
+            Just("a"),
+            Just("word"),
+            Just("a b  c"),
+            Just("é"),
+        ];
+        proptest::collection::vec(piece, 0..24).prop_map(|p| p.concat().into_bytes())
+    }
+
+    fn form() -> impl Strategy<Value = Canonicalization> {
+        prop_oneof![
+            Just(Canonicalization::Relaxed),
+            Just(Canonicalization::Simple)
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn law_relaxed_matches_model(form in form(), body in body()) {
+            prop_assert_eq!(canonical(form, &[&body]), model(form, &body));
+        }
+
+        #[test]
+        fn law_chunking_is_irrelevant(form in form(), body in body(), cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..6)) {
+            let mut cuts: Vec<usize> = cuts.iter().map(|i| i.index(body.len() + 1)).collect();
+            cuts.sort_unstable();
+            let (mut chunks, mut from) = (Vec::new(), 0);
+            for cut in cuts.into_iter().chain([body.len()]) {
+                chunks.push(&body[from..cut]);
+                from = cut;
+            }
+            prop_assert_eq!(canonical(form, &chunks), canonical(form, &[&body]));
+            prop_assert_eq!(BodyHash::of(form, chunks), BodyHash::of(form, [&body[..]]));
+        }
+
+        #[test]
+        fn law_relaxed_is_idempotent(form in form(), body in body()) {
+            let once = canonical(form, &[&body]);
+            prop_assert_eq!(canonical(form, &[&once]), once);
+        }
+    }
+}

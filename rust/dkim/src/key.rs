@@ -4,8 +4,10 @@
 //! [`Zeroizing`], the library's own by its allocator, which clears what it frees.
 
 use std::fmt;
+use std::sync::Arc;
 
-use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256};
 use aws_lc_rs::{digest, rand};
@@ -38,14 +40,18 @@ impl Algorithm {
     }
 }
 
-/// A private key ready to sign. Cloning shares it.
+/// A private key ready to sign, and its public half. Cloning shares it.
 #[derive(Clone)]
-pub struct Key(Inner);
+pub struct Key(Arc<Pair>);
 
-#[derive(Clone)]
-enum Inner {
-    Rsa(std::sync::Arc<RsaKeyPair>),
-    Ed25519(std::sync::Arc<Ed25519KeyPair>),
+struct Pair {
+    private: Private,
+    public: Vec<u8>,
+}
+
+enum Private {
+    Rsa(RsaKeyPair),
+    Ed25519(Ed25519KeyPair),
 }
 
 impl Key {
@@ -68,16 +74,20 @@ impl Key {
         }
     }
 
-    fn rsa(pair: Result<RsaKeyPair, aws_lc_rs::error::KeyRejected>) -> Result<Self, Error> {
+    fn rsa(pair: Result<RsaKeyPair, KeyRejected>) -> Result<Self, Error> {
         let pair = pair.map_err(|e| match e.to_string().as_str() {
-            "TooSmall" => Error::Key("an RSA key of fewer than 2048 bits".into()),
+            "TooSmall" | "TooLarge" => Error::RsaSize,
             reason => Error::Key(reason.to_owned()),
         })?;
-        let bits = pair.public_modulus_len() * 8;
-        if bits > 4096 {
-            return Err(Error::RsaSize { bits });
+        if pair.public_modulus_len() > 4096 / 8 {
+            return Err(Error::RsaSize);
         }
-        Ok(Self(Inner::Rsa(pair.into())))
+        let public: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|_| Error::Crypto)?;
+        let public = public.as_ref().to_vec();
+        Ok(Self(Arc::new(Pair {
+            private: Private::Rsa(pair),
+            public,
+        })))
     }
 
     /// An Ed25519 key, in PKCS#8 DER.
@@ -86,7 +96,11 @@ impl Key {
     /// [`Error::Key`].
     pub fn ed25519_from_pkcs8_der(der: &[u8]) -> Result<Self, Error> {
         let pair = Ed25519KeyPair::from_pkcs8(der).map_err(|e| Error::Key(e.to_string()))?;
-        Ok(Self(Inner::Ed25519(pair.into())))
+        let public = pair.public_key().as_ref().to_vec();
+        Ok(Self(Arc::new(Pair {
+            private: Private::Ed25519(pair),
+            public,
+        })))
     }
 
     /// An Ed25519 key, in PKCS#8 PEM.
@@ -119,54 +133,43 @@ impl Key {
     /// The algorithm this key signs with.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
-        match self.0 {
-            Inner::Rsa(_) => Algorithm::RsaSha256,
-            Inner::Ed25519(_) => Algorithm::Ed25519Sha256,
+        match self.0.private {
+            Private::Rsa(_) => Algorithm::RsaSha256,
+            Private::Ed25519(_) => Algorithm::Ed25519Sha256,
         }
     }
 
     /// The public key as DKIM publishes it (`p=`): RSA as SubjectPublicKeyInfo (RFC 6376 §3.6.1),
     /// Ed25519 as its 32 octets (RFC 8463 §4.2).
-    ///
-    /// # Errors
-    /// [`Error::Crypto`].
-    pub fn public_key(&self) -> Result<Vec<u8>, Error> {
-        match &self.0 {
-            Inner::Rsa(pair) => {
-                let der: PublicKeyX509Der<'_> =
-                    pair.public_key().as_der().map_err(|_| Error::Crypto)?;
-                Ok(der.as_ref().to_vec())
-            }
-            Inner::Ed25519(pair) => Ok(pair.public_key().as_ref().to_vec()),
-        }
+    #[must_use]
+    pub fn public_key(&self) -> &[u8] {
+        &self.0.public
     }
 
     /// The TXT record to publish at `selector._domainkey.domain`. It may exceed 255 octets, the most
     /// one string of a TXT record holds; DNS software splits it.
-    ///
-    /// # Errors
-    /// [`Error::Crypto`].
-    pub fn dns_record(&self) -> Result<String, Error> {
+    #[must_use]
+    pub fn dns_record(&self) -> String {
         let kind = match self.algorithm() {
             Algorithm::RsaSha256 => "rsa",
             Algorithm::Ed25519Sha256 => "ed25519",
         };
-        Ok(format!(
+        format!(
             "v=DKIM1; k={kind}; p={}",
-            STANDARD.encode(self.public_key()?)
-        ))
+            STANDARD.encode(self.public_key())
+        )
     }
 
     /// Signs a SHA-256 digest: RSASSA-PKCS1-v1_5 over it, or Ed25519 of its 32 octets (RFC 8463 §3).
     pub(crate) fn sign(&self, digest: &digest::Digest) -> Result<Vec<u8>, Error> {
-        match &self.0 {
-            Inner::Rsa(pair) => {
+        match &self.0.private {
+            Private::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign_digest(&RSA_PKCS1_SHA256, digest, &mut signature)
                     .map_err(|_| Error::Crypto)?;
                 Ok(signature)
             }
-            Inner::Ed25519(pair) => {
+            Private::Ed25519(pair) => {
                 let signature = pair.try_sign(digest.as_ref()).map_err(|_| Error::Crypto)?;
                 Ok(signature.as_ref().to_vec())
             }
@@ -186,7 +189,7 @@ impl fmt::Debug for Key {
 /// [`Error::Crypto`].
 pub fn generate_rsa_2048() -> Result<PrivateKeyDer, Error> {
     let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| Error::Crypto)?;
-    let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = pair.as_der().map_err(|_| Error::Crypto)?;
+    let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| Error::Crypto)?;
     Ok(Zeroizing::new(der.as_ref().to_vec()))
 }
 

@@ -13,8 +13,29 @@
 //! **Invariants.** Fields that receivers act on are signed once more than they occur, so that none can
 //! be added (§8.15); `l=` is never written (§8.2); Return-Path, Received and Bcc are never signed.
 //!
+//! ```
+//! use postalynk_dkim::{Domain, Key, Selector, Signer, generate_ed25519, split};
+//!
+//! let key = Key::from_pkcs8_der(&generate_ed25519()?)?;
+//! let signer = Signer::new(Domain::new("example.com")?, Selector::new("s1")?, key);
+//! let (fields, body) = split(b"From: a@example.com\r\n\r\nHello\r\n")?;
+//! let header = signer.sign_message(&fields, body, 1_790_000_000)?;
+//! assert!(header.starts_with(b"DKIM-Signature: v=1;") && header.ends_with(b"\r\n"));
+//! # Ok::<(), postalynk_dkim::Error>(())
+//! ```
+//!
+//! A signer without a selector does not compile:
+//!
+//! ```compile_fail,E0061
+//! # use postalynk_dkim::{Domain, Key, Signer};
+//! # fn f(domain: Domain, key: Key) {
+//! let signer = Signer::new(domain, key);
+//! # }
+//! ```
+//!
 //! **Laws** (property tests of these names): `law_chunking_is_irrelevant`, `law_relaxed_is_idempotent`,
-//! `law_relaxed_matches_model`, `law_signature_verifies`, `law_changed_byte_is_refused`.
+//! `law_relaxed_matches_model`, `law_signature_verifies`, `law_changed_byte_is_refused`,
+//! `law_added_field_is_refused`.
 //!
 //! **Not here.** Verifying others' mail, DNS, rotation of selectors. Raw messages must have CRLF line
 //! ends before they come here.
@@ -24,6 +45,8 @@ mod body;
 mod error;
 mod field;
 mod hash;
+#[cfg(test)]
+mod judge;
 mod key;
 mod name;
 mod sign;

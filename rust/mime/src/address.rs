@@ -150,8 +150,14 @@ pub fn parse_mailbox(text: &str) -> Result<Mailbox<'_>, AddressError> {
     let trimmed = text.trim_matches([' ', '\t']);
     let shift = text.len() - text.trim_start_matches([' ', '\t']).len();
     if let Some(rest) = trimmed.strip_prefix('"') {
-        // A quoted string is a display name only if an angle bracket follows it.
+        // A quoted string is a local part if an @ follows it, a display name if an angle bracket does.
         let (name, used) = unquote(rest).ok_or(AddressError::NameQuote)?;
+        if rest[used..].starts_with('@') {
+            return Ok(Mailbox {
+                name: Cow::Borrowed(""),
+                address: parse_address(trimmed)?,
+            });
+        }
         let after = rest[used..].trim_start_matches([' ', '\t']);
         if after.starts_with('<') {
             check_name(&name)?;

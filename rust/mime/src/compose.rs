@@ -1,20 +1,11 @@
-//! Writing a draft: header fields, then the part tree, into one buffer.
-//!
-//! **Model.** `mixed( body, attachments… )`, where body is the text, the HTML, or
-//! `alternative( text, HTML )`, and HTML with inline parts is `related( HTML, inline… )` (RFC 2046
-//! §5.1, RFC 2387). A level without company is left out.
-//! **Boundaries.** All begin with `=_` and a token drawn from the seed. Encoded parts cannot contain
-//! `=_`; text that is sent as it is gets searched, and another token drawn until none occurs.
+//! Writing a draft: header fields, then the part tree, into one buffer, each octet once.
 
 use std::ops::Range;
 
-use memchr::memmem;
-
 use crate::draft::Draft;
 use crate::fold::Line;
-use crate::param;
-use crate::transfer::Body;
-use crate::value::{Attachment, Header};
+use crate::header::{self, Header};
+use crate::tree::Tree;
 
 /// Where one header field lies in [`Composed::bytes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +79,7 @@ impl Draft<'_> {
         for header in &self.headers {
             writer.field(header.name.as_str(), |line| custom(line, header));
         }
-        writer.field("MIME-Version", |line| line.word(b"1.0"));
+        writer.field("MIME-Version", |line| line.word(&["1.0"]));
         let boundary = tree.boundary(self.seed);
         let header_len = tree.write(&mut writer, &boundary);
         let needs_smtputf8 = self.addresses().any(|a| a.needs_smtputf8());
@@ -121,36 +112,30 @@ impl Draft<'_> {
         writer.field("Subject", |line| line.unstructured(self.subject.as_str()));
         writer.field("Date", |line| line.ascii(&self.date.to_rfc5322()));
         writer.field("Message-ID", |line| {
-            line.word(bracketed(self.message_id.as_str()).as_bytes())
+            line.word(&["<", self.message_id.as_str(), ">"])
         });
     }
 }
 
-fn custom(line: &mut Line<'_>, header: &Header<'_>) {
+fn custom(line: &mut Line<'_>, custom: &Header<'_>) {
     // An ASCII value is passed on with the encoded words it may have: they were checked.
-    if header.value.is_ascii()
-        && crate::value::longest_word(header.value) <= crate::value::WORD_LIMIT
-    {
-        line.ascii(header.value);
+    if custom.value.is_ascii() && header::longest_word(custom.value) <= header::WORD_LIMIT {
+        line.ascii(custom.value);
     } else {
-        line.unstructured(header.value);
+        line.unstructured(custom.value);
     }
 }
 
-fn bracketed(id: &str) -> String {
-    format!("<{id}>")
-}
-
 /// The buffer, and the header fields noted so far.
-struct Writer {
-    out: Vec<u8>,
+pub(crate) struct Writer {
+    pub(crate) out: Vec<u8>,
     fields: Vec<FieldSpan>,
-    is_body: bool,
+    pub(crate) is_body: bool,
 }
 
 impl Writer {
     /// Writes one header field of the message.
-    fn field(&mut self, name: &str, value: impl FnOnce(&mut Line<'_>)) {
+    pub(crate) fn field(&mut self, name: &str, value: impl FnOnce(&mut Line<'_>)) {
         let start = self.out.len();
         let mut line = Line::begin(&mut self.out, name);
         value(&mut line);
@@ -171,249 +156,4 @@ impl Writer {
             name,
         });
     }
-}
-
-/// One leaf of the part tree.
-struct Leaf<'a> {
-    content_type: &'a str,
-    body: Body<'a>,
-    attachment: Option<&'a Attachment<'a>>,
-}
-
-/// The parts in their places.
-struct Tree<'a> {
-    text: Option<Leaf<'a>>,
-    html: Option<Leaf<'a>>,
-    inline: Vec<Leaf<'a>>,
-    attached: Vec<Leaf<'a>>,
-}
-
-/// A node written so far: what stands in its header decides how it is entered.
-enum Node<'t, 'a> {
-    Leaf(&'t Leaf<'a>),
-    Multi {
-        kind: &'static str,
-        mark: u8,
-        children: Vec<Node<'t, 'a>>,
-    },
-}
-
-impl<'a> Tree<'a> {
-    fn of(draft: &'a Draft<'a>) -> Self {
-        let has_html = draft.html.is_some();
-        let leaf = |a: &'a Attachment<'a>| Leaf::attached(a);
-        let is_inline = |a: &&Attachment<'_>| has_html && a.content_id.is_some();
-        let mut text = draft.text.map(|t| Leaf::text(t, true));
-        if text.is_none() && !has_html && draft.attachments.is_empty() {
-            text = Some(Leaf::text("", true));
-        }
-        Self {
-            text,
-            html: draft.html.map(|h| Leaf::text(h, false)),
-            inline: draft
-                .attachments
-                .iter()
-                .filter(is_inline)
-                .map(leaf)
-                .collect(),
-            attached: draft
-                .attachments
-                .iter()
-                .filter(|a| !is_inline(a))
-                .map(leaf)
-                .collect(),
-        }
-    }
-
-    fn bodies(&self) -> impl Iterator<Item = &Body<'a>> {
-        let own = self.text.iter().chain(&self.html);
-        own.chain(&self.inline)
-            .chain(&self.attached)
-            .map(|leaf| &leaf.body)
-    }
-
-    /// A boundary that no part contains.
-    fn boundary(&self, seed: u64) -> String {
-        let mut state = seed;
-        loop {
-            let boundary = format!("=_{:016x}", next(&mut state));
-            let occurs = |b: &Body<'_>| {
-                b.verbatim()
-                    .is_some_and(|t| memmem::find(t, boundary.as_bytes()).is_some())
-            };
-            if !self.bodies().any(occurs) {
-                return boundary;
-            }
-        }
-    }
-
-    fn root(&self) -> Node<'_, 'a> {
-        let html = self.html.as_ref().map(|html| match self.inline.len() {
-            0 => Node::Leaf(html),
-            _ => {
-                let first = std::iter::once(html);
-                Node::multi(
-                    "related",
-                    b'r',
-                    first.chain(&self.inline).map(Node::Leaf).collect(),
-                )
-            }
-        });
-        let text = self.text.as_ref().map(Node::Leaf);
-        let body = Node::multi("alternative", b'a', text.into_iter().chain(html).collect());
-        let mut children: Vec<_> = match body {
-            Node::Multi { ref children, .. } if children.is_empty() => Vec::new(),
-            body => vec![body],
-        };
-        if self.attached.is_empty() {
-            return children
-                .pop()
-                .expect("a draft without attachments has a text part");
-        }
-        children.extend(self.attached.iter().map(Node::Leaf));
-        Node::Multi {
-            kind: "mixed",
-            mark: b'm',
-            children,
-        }
-    }
-
-    /// Writes the root's own header fields, the empty line and everything below; answers the octets
-    /// of the header.
-    fn write(&self, writer: &mut Writer, boundary: &str) -> usize {
-        let root = self.root();
-        root.write_fields(writer, boundary);
-        let header_len = writer.out.len();
-        writer.is_body = true;
-        writer.out.extend_from_slice(b"\r\n");
-        root.write_body(writer, boundary);
-        if !writer.out.ends_with(b"\r\n") {
-            writer.out.extend_from_slice(b"\r\n");
-        }
-        header_len
-    }
-}
-
-impl<'t, 'a> Node<'t, 'a> {
-    /// A level of one child is that child.
-    fn multi(kind: &'static str, mark: u8, mut children: Vec<Self>) -> Self {
-        match children.len() {
-            1 => children.remove(0),
-            _ => Node::Multi {
-                kind,
-                mark,
-                children,
-            },
-        }
-    }
-
-    fn write_fields(&self, writer: &mut Writer, boundary: &str) {
-        match self {
-            Node::Leaf(leaf) => leaf.write_fields(writer),
-            Node::Multi { kind, mark, .. } => writer.field("Content-Type", |line| {
-                line.word(format!("multipart/{kind};").as_bytes());
-                if *kind == "related" {
-                    line.word(b"type=\"text/html\";");
-                }
-                line.word(format!("boundary=\"{boundary}_{}\"", char::from(*mark)).as_bytes());
-            }),
-        }
-    }
-
-    fn write_body(&self, writer: &mut Writer, boundary: &str) {
-        let (mark, children) = match self {
-            Node::Leaf(leaf) => return leaf.body.write(&mut writer.out),
-            Node::Multi { mark, children, .. } => (*mark, children),
-        };
-        let delimiter = |out: &mut Vec<u8>, end: &[u8]| {
-            out.extend_from_slice(b"--");
-            out.extend_from_slice(boundary.as_bytes());
-            out.extend_from_slice(&[b'_', mark]);
-            out.extend_from_slice(end);
-            out.extend_from_slice(b"\r\n");
-        };
-        for child in children {
-            delimiter(&mut writer.out, b"");
-            child.write_fields(writer, boundary);
-            writer.out.extend_from_slice(b"\r\n");
-            child.write_body(writer, boundary);
-            // This line end is the delimiter's, not the part's (RFC 2046 §5.1.1).
-            writer.out.extend_from_slice(b"\r\n");
-        }
-        delimiter(&mut writer.out, b"--");
-    }
-}
-
-impl<'a> Leaf<'a> {
-    fn text(text: &'a str, is_plain: bool) -> Self {
-        let body = Body::text(text.as_bytes());
-        let content_type = match (is_plain, body.is_ascii) {
-            (true, true) => "text/plain; charset=us-ascii",
-            (true, false) => "text/plain; charset=utf-8",
-            (false, true) => "text/html; charset=us-ascii",
-            (false, false) => "text/html; charset=utf-8",
-        };
-        Self {
-            content_type,
-            body,
-            attachment: None,
-        }
-    }
-
-    fn attached(attachment: &'a Attachment<'a>) -> Self {
-        let content_type = attachment.content_type.as_str();
-        let whole = Some(attachment);
-        if attachment.content_type.is_message() {
-            // Neither quoted-printable nor base64 may wrap a message, so one that is not clean
-            // travels as opaque octets.
-            let body = Body::text(attachment.content);
-            return if body.verbatim().is_some() {
-                Self {
-                    content_type,
-                    body,
-                    attachment: whole,
-                }
-            } else {
-                let body = Body::binary(attachment.content);
-                Self {
-                    content_type: "application/octet-stream",
-                    body,
-                    attachment: whole,
-                }
-            };
-        }
-        Self {
-            content_type,
-            body: Body::binary(attachment.content),
-            attachment: whole,
-        }
-    }
-
-    fn write_fields(&self, writer: &mut Writer) {
-        writer.field("Content-Type", |line| line.ascii(self.content_type));
-        writer.field("Content-Transfer-Encoding", |line| {
-            line.word(self.body.transfer.name().as_bytes());
-        });
-        let Some(attachment) = self.attachment else {
-            return;
-        };
-        writer.field("Content-Disposition", |line| {
-            let inline = attachment.content_id.is_some();
-            line.word(if inline { b"inline" } else { b"attachment" });
-            param::filename(line, attachment.filename.as_str());
-        });
-        if let Some(id) = attachment.content_id {
-            writer.field("Content-ID", |line| {
-                line.word(bracketed(id.as_str()).as_bytes())
-            });
-        }
-    }
-}
-
-/// One step of SplitMix64: spreads neighbouring seeds over all tokens.
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

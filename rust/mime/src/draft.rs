@@ -2,7 +2,9 @@
 
 use crate::address::{Address, Mailbox};
 use crate::error::{AddressError, Error, Field, Reason};
-use crate::value::{Attachment, ContentId, ContentType, Date, Header, MsgId, Text};
+use crate::header::Header;
+use crate::media::ContentType;
+use crate::value::{Attachment, ContentId, Date, MsgId, Text};
 
 /// What every message has.
 #[derive(Clone, Copy, Debug)]

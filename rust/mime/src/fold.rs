@@ -4,11 +4,16 @@
 //! white space alone (RFC 5322 §2.2.3, §3.2.2), so unfolding gives back exactly what was written.
 
 use crate::address::Mailbox;
-use crate::value::longest_word;
+use crate::header::longest_word;
 use crate::word;
 
-/// 78 (RFC 5322 §2.1.1), less the comma that may follow a mailbox.
-const LINE: usize = 77;
+/// The shorter of two limits serves every line: 76 for one with an encoded word (RFC 2047 §2), 78 for
+/// any (RFC 5322 §2.1.1); less the comma that may follow a mailbox.
+const LINE: usize = 75;
+/// The most a line may have (RFC 5322 §2.1.1).
+const MOST: usize = 998;
+/// The longest word of a text that is written as it is; encoded words fold anywhere.
+const LITERAL: usize = 60;
 /// The longest display name written on one line as it is; longer ones become encoded words, which fold.
 const NAME: usize = 64;
 
@@ -46,13 +51,15 @@ impl<'o> Line<'o> {
         self.col += octets.len();
     }
 
-    /// Writes a space and a word, folded before the space when the word does not fit.
-    pub(crate) fn word(&mut self, word: &[u8]) {
-        if self.col + 1 + word.len() > LINE {
+    /// Writes a space and a word, folded before the space when the word does not fit. The word comes
+    /// in pieces, so that none need be put together first.
+    pub(crate) fn word(&mut self, pieces: &[&str]) {
+        let octets: usize = pieces.iter().map(|p| p.len()).sum();
+        if self.col + 1 + octets > LINE {
             self.fold();
         }
         self.glue(b" ");
-        self.glue(word);
+        pieces.iter().for_each(|piece| self.glue(piece.as_bytes()));
     }
 
     /// Writes a space and ASCII text without white space at its ends, folded where it has some.
@@ -72,7 +79,10 @@ impl<'o> Line<'o> {
                 .count();
             let end = start + spaces + word;
             let lead: &[u8] = if start == 0 { b" " } else { b"" };
-            if self.col + lead.len() + (end - start) > LINE {
+            // Some readers keep the space of a fold right after the colon, so there the line may be
+            // longer than it should be, if not longer than it must be.
+            let limit = if start == 0 { MOST } else { LINE };
+            if self.col + lead.len() + (end - start) > limit {
                 self.fold();
             }
             self.glue(lead);
@@ -96,14 +106,10 @@ impl<'o> Line<'o> {
     pub(crate) fn mailbox(&mut self, mailbox: &Mailbox<'_>) {
         let (name, address) = (mailbox.name(), mailbox.address().as_str());
         if name.is_empty() {
-            return self.word(address.as_bytes());
+            return self.word(&[address]);
         }
         self.phrase(name);
-        let mut bracketed = Vec::with_capacity(address.len() + 2);
-        bracketed.push(b'<');
-        bracketed.extend_from_slice(address.as_bytes());
-        bracketed.push(b'>');
-        self.word(&bracketed);
+        self.word(&["<", address, ">"]);
     }
 
     fn phrase(&mut self, name: &str) {
@@ -112,18 +118,13 @@ impl<'o> Line<'o> {
             return word::encode(self, name);
         }
         if name.split(' ').all(is_atom) {
-            return self.word(name.as_bytes());
+            return self.word(&[name]);
         }
-        let mut quoted = Vec::with_capacity(name.len() + 8);
-        quoted.push(b'"');
-        for b in name.bytes() {
-            if b == b'"' || b == b'\\' {
-                quoted.push(b'\\');
-            }
-            quoted.push(b);
+        if !name.contains(['"', '\\']) {
+            return self.word(&["\"", name, "\""]);
         }
-        quoted.push(b'"');
-        self.word(&quoted);
+        let escaped = name.replace('\\', "\\\\").replace('"', "\\\"");
+        self.word(&["\"", &escaped, "\""]);
     }
 }
 
@@ -139,5 +140,5 @@ fn is_literal(text: &str) -> bool {
         && !text.starts_with(' ')
         && !text.ends_with(' ')
         && !text.contains("=?")
-        && (text.len() <= 900 || longest_word(text) <= 900)
+        && (text.len() <= LITERAL || longest_word(text) <= LITERAL)
 }

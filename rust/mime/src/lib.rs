@@ -12,8 +12,9 @@
 //! ([`Composed::needs_smtputf8`]); a boundary occurs in no part; encoded words are at most 75 long and
 //! split no character. The same draft with the same seed gives the same octets.
 //!
-//! **Laws** (property tests of these names in `tests/`): `law_reads_back`, `law_intended_headers_only`,
-//! `law_wire_form`, `law_quoted_printable_round_trip`, `law_address_parse_is_stable`.
+//! **Laws** (property tests of these names): `law_reads_back`, `law_intended_headers_only`,
+//! `law_wire_form`, `law_quoted_printable_round_trip`, `law_literal_run_is_exact`,
+//! `law_survey_never_picks_the_longer`, `law_address_parse_is_stable`.
 //!
 //! **Not here.** Templates, raw messages of others, signing (its own crate), choosing what to send.
 //!
@@ -26,8 +27,11 @@ mod compose;
 mod draft;
 mod error;
 mod fold;
+mod header;
+mod media;
 mod param;
 mod transfer;
+mod tree;
 mod value;
 mod word;
 
@@ -35,4 +39,6 @@ pub use address::{Address, Mailbox, parse_address, parse_mailbox};
 pub use compose::{Composed, FieldSpan};
 pub use draft::{Draft, Origin};
 pub use error::{AddressError, Error, Field, Reason};
-pub use value::{Attachment, ContentId, ContentType, Date, Header, HeaderName, MsgId, Text};
+pub use header::{Header, HeaderName};
+pub use media::ContentType;
+pub use value::{Attachment, ContentId, Date, MsgId, Text};

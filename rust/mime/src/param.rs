@@ -23,36 +23,37 @@ pub(crate) fn filename(line: &mut Line<'_>, name: &str) {
         extended(line, name);
     }
     line.glue(b";");
-    let mut quoted = b"filename=\"".to_vec();
+    let mut ascii = String::with_capacity(QUOTED + 8);
     for ch in name.chars().take(QUOTED) {
         match ch {
-            '"' | '\\' => quoted.extend_from_slice(&[b'\\', ch as u8]),
-            '?' if !plain => quoted.push(b'_'),
-            ' '..='~' => quoted.push(ch as u8),
-            _ => quoted.push(b'_'),
+            '"' | '\\' => ascii.extend(['\\', ch]),
+            // Nothing here may look like an encoded word.
+            '?' if !plain => ascii.push('_'),
+            ' '..='~' => ascii.push(ch),
+            _ => ascii.push('_'),
         }
     }
-    quoted.push(b'"');
-    line.word(&quoted);
+    line.word(&["filename=\"", &ascii, "\""]);
 }
 
 /// `filename*=utf-8''…`, or `filename*0*=…; filename*1*=…`.
 fn extended(line: &mut Line<'_>, name: &str) {
-    let mut sections: Vec<Vec<u8>> = vec![Vec::new()];
+    let mut sections = vec![String::new()];
     for ch in name.chars() {
         let mut utf8 = [0; 4];
-        let mut octets = Vec::with_capacity(12);
+        let mut encoded = String::with_capacity(12);
         for &b in ch.encode_utf8(&mut utf8).as_bytes() {
             if is_attribute_char(b) {
-                octets.push(b);
+                encoded.push(char::from(b));
             } else {
-                octets.extend([b'%', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]);
+                let digit = |n: u8| char::from(HEX[usize::from(n)]);
+                encoded.extend(['%', digit(b >> 4), digit(b & 15)]);
             }
         }
         // A character is never split, so that a reader may decode section by section.
         match sections.last_mut() {
-            Some(last) if last.len() + octets.len() <= SECTION => last.extend(octets),
-            _ => sections.push(octets),
+            Some(last) if last.len() + encoded.len() <= SECTION => last.push_str(&encoded),
+            _ => sections.push(encoded),
         }
     }
     let single = sections.len() == 1;
@@ -63,10 +64,8 @@ fn extended(line: &mut Line<'_>, name: &str) {
             format!("*{n}")
         };
         let charset = if n == 0 { "utf-8''" } else { "" };
-        let mut parameter = format!("filename{number}*={charset}").into_bytes();
-        parameter.extend_from_slice(section);
         line.glue(b";");
-        line.word(&parameter);
+        line.word(&["filename", &number, "*=", charset, section]);
     }
 }
 

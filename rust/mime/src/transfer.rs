@@ -297,3 +297,70 @@ fn base64(out: &mut Vec<u8>, octets: &[u8]) {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
+mod tests {
+    use mail_parser::decoders::quoted_printable::quoted_printable_decode;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text() -> impl Strategy<Value = String> {
+        let pieces = prop_oneof![
+            Just("\n"),
+            Just("\r\n"),
+            Just(" "),
+            Just("\t"),
+            Just("="),
+            Just("=\r\n"),
+            Just("."),
+            Just("é"),
+            Just("日本"),
+            Just("\0"),
+            Just("\u{7f}"),
+            Just("a word"),
+            Just("exactly 25 octets of text"),
+            Just("<td align=\"left\">"),
+        ];
+        proptest::collection::vec(pieces, 0..80).prop_map(|p| p.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        #[test]
+        fn law_quoted_printable_round_trip(text in text()) {
+            let mut out = Vec::new();
+            quoted_printable(&mut out, text.as_bytes());
+            for line in out.split(|b| *b == b'\n') {
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                prop_assert!(line.len() <= 76 && line.is_ascii());
+                prop_assert!(!matches!(line.last(), Some(b' ' | b'\t')));
+            }
+            let mut canonical = Vec::new();
+            seven_bit(&mut canonical, text.as_bytes());
+            prop_assert_eq!(quoted_printable_decode(&out).unwrap(), canonical);
+        }
+
+        #[test]
+        fn law_literal_run_is_exact(octets in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let literal = |b: &&u8| (0x20..0x7f).contains(*b) && **b != b'=';
+            prop_assert_eq!(literal_run(&octets), octets.iter().take_while(literal).count());
+        }
+
+        #[test]
+        fn law_survey_never_picks_the_longer(text in text()) {
+            let body = Body::text(text.as_bytes());
+            let (mut chosen, mut quoted, mut based) = (Vec::new(), Vec::new(), Vec::new());
+            body.write(&mut chosen);
+            quoted_printable(&mut quoted, text.as_bytes());
+            let mut canonical = Vec::new();
+            seven_bit(&mut canonical, text.as_bytes());
+            base64(&mut based, &canonical);
+            // The survey estimates soft line breaks, so a near tie may go either way.
+            let best = quoted.len().min(based.len());
+            prop_assert!(body.transfer == Transfer::SevenBit || chosen.len() <= best + best / 16 + 8);
+        }
+    }
+}

@@ -129,7 +129,6 @@ impl protobuf::Message for Entry {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use proptest::prelude::*;
     use protobuf::Message;

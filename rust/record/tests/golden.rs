@@ -120,7 +120,7 @@ fn messages() {
 }
 
 #[test]
-fn events() {
+fn an_acceptance() {
     assert_golden(
         "event_accepted",
         &Event {
@@ -148,6 +148,10 @@ fn events() {
             ..Default::default()
         },
     );
+}
+
+#[test]
+fn an_attempt() {
     assert_golden(
         "event_deferred",
         &Event {

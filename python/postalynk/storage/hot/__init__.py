@@ -1,0 +1,1 @@
+"""The hot tier: PostgreSQL as a projection of `email.events`, embedded or by URL."""

@@ -1,0 +1,104 @@
+"""`EngineSettings`: the JSON that ``Engine(settings_json)`` reads; its fields are that contract.
+
+**Model.** `postalynk.settings` is what an operator writes; this is what the engine is told. Zero
+and the empty text mean "the engine's default", there as here. Only what the engine cannot know is
+worked out: paths, this host's name, the port of a resolver. The engine refuses keys it does not
+know and values it cannot use, naming them.
+**Not here.** Pools, sources and keys: they change while it runs (`Engine.configure`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
+
+from postalynk.errors import SettingsError
+
+if TYPE_CHECKING:
+    from postalynk.settings import Settings
+
+DNS_PORT = 53
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the engine is told once, at start."""
+
+    shards: int
+    """I/O threads; 0: one per four cores."""
+    signing_threads: int
+    """Threads that compose and sign; 0: one per core."""
+    max_in_flight: int
+    """Deliveries at a time, 1 or more."""
+    journal: str
+    """Path of the attempt journal."""
+    dns_servers: list[str]
+    """``address:port``; empty: the system's resolvers."""
+    smart_host: str
+    """``host:port`` for everything; empty: MX routing."""
+    smtp_port: int
+    """Port of MX hosts."""
+    ehlo: str
+    """Name for EHLO where a source has none."""
+    connections: int
+    """Most connections per path; 0: the provider's own limit."""
+    per_connection: int
+    """Most messages per connection; 0: the provider's own limit."""
+    rate: str
+    """Most messages per path, such as ``100/s``; empty: the provider's own limit."""
+
+    @classmethod
+    def of(cls, settings: Settings, *, journal: str, is_sink_only: bool = False) -> EngineSettings:
+        """Work them out from the operator's; raises SettingsError naming the key.
+
+        ``is_sink_only``: everything must go to the smart host, so there must be one.
+        """
+        delivery = settings.delivery
+        if is_sink_only and not delivery.smart_host:
+            _refuse(settings, "delivery.smart_host", "", "name the sink, host:port")
+        if not 1 <= delivery.smtp.port <= 65_535:
+            _refuse(settings, "delivery.smtp.port", delivery.smtp.port, "use 1 to 65535")
+        for key in ("shards", "signing_threads", "connections", "per_connection"):
+            value = getattr(delivery, key)
+            if value < 0:
+                _refuse(settings, f"delivery.{key}", value, "use 0 or more")
+        ehlo = delivery.ehlo or socket.gethostname()
+        # RFC 5321 section 4.1.1.1: a domain name or an address literal, so printable ASCII.
+        if re.fullmatch(r"[!-~]{1,255}", ehlo, re.ASCII) is None:
+            _refuse(settings, "delivery.ehlo", ehlo, "give this host's name in ASCII")
+        return cls(
+            shards=delivery.shards,
+            signing_threads=delivery.signing_threads,
+            max_in_flight=delivery.max_in_flight,
+            journal=journal,
+            dns_servers=[_resolver(settings, server) for server in settings.dns.servers],
+            smart_host=delivery.smart_host,
+            smtp_port=delivery.smtp.port,
+            ehlo=ehlo,
+            connections=delivery.connections,
+            per_connection=delivery.per_connection,
+            rate=delivery.rate,
+        )
+
+
+def _resolver(settings: Settings, server: str) -> str:
+    """``address:port`` of a resolver written with or without its port."""
+    host, separator, port = server.rpartition(":")
+    is_bare = not separator or (":" in host and not server.startswith("["))
+    if is_bare:
+        host, port = server, str(DNS_PORT)
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        _refuse(settings, "dns.servers", server, "write an address, 9.9.9.9 or [2620:fe::fe]:53")
+    if not port.isdigit() or not 1 <= int(port) <= 65_535:
+        _refuse(settings, "dns.servers", server, "use a port from 1 to 65535")
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
+def _refuse(settings: Settings, key: str, value: object, fix: str) -> NoReturn:
+    origin = settings.origins.get(key, "default")
+    raise SettingsError(f"{key} = {value!r} (from {origin}) is not usable", fix=fix)

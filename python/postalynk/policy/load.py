@@ -1,0 +1,271 @@
+"""Loading a policy directory: code and tables under one content hash, hooks found and checked.
+
+**Model.** Every ``*.py`` of the directory, tests aside, runs once in a fresh package whose name
+holds the version; files import each other with ``from .vip import VIP``. What runs is exactly the
+bytes that were hashed: no byte-code cache, no second reading of the file. A hook the directory
+leaves out is that of the policy shipped with Postalynk.
+**Invariants.** After `load` there is one `route` and one `retry` for everybody, at most one of
+each per organization, each taking the arguments it will be called with.
+**Law `version`.** Two directories have the same version if, and only if, the names and bytes of
+their code and tables are the same.
+**Errors.** PolicyError ``file:line: what``; then nothing has been loaded.
+**Not here.** Swapping versions, tables as an API, lints: a later release.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import inspect
+import sys
+import traceback
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from postalynk.errors import PolicyError
+from postalynk.policy.freeze import freeze, global_statement
+from postalynk.policy.hooks import NOTES, Kind, Note
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import ModuleType
+
+DEFAULT = Path(__file__).parent / "default"
+"""The policy shipped with Postalynk."""
+
+DEV = Path(__file__).parent / "dev"
+"""That of ``postalynk dev``: the same routes, retries within seconds."""
+
+TABLES = (".toml", ".csv", ".json")
+_ARGUMENTS: Mapping[Kind, tuple[str, ...]] = {
+    "route": ("msg", "pools", "now"),
+    "retry": ("attempt",),
+}
+
+
+class Hook(NamedTuple):
+    """A hook and where it stands."""
+
+    kind: Kind
+    function: Any
+    """A ``RouteHook`` or ``RetryHook`` of `postalynk.policy.hooks`, by ``kind``."""
+    place: str
+    """``policy.py:12``, the line of its definition."""
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return str(self.function.__name__)
+
+
+class Policies:
+    """The hooks of one loaded version."""
+
+    def __init__(
+        self,
+        directory: Path,
+        version: str,
+        files: Mapping[str, str],
+        hooks: Mapping[tuple[Kind, str | None], Hook],
+    ) -> None:
+        self.directory = directory
+        self.version = version
+        """12 hexadecimal digits of the SHA-256 of code and tables."""
+        self.files = dict(files)
+        """Path of every source file → its name in messages."""
+        self.hooks = dict(hooks)
+        self.route = self.hooks["route", None]
+        """Everybody's `route`."""
+        self.retry = self.hooks["retry", None]
+        """Everybody's `retry`."""
+        self.has_variants = len(self.hooks) > 2
+        """Whether some organization has a hook of its own."""
+
+    def route_for(self, org: str) -> Hook:
+        """The `route` of an organization: its own, else everybody's."""
+        return self._of("route", org)
+
+    def retry_for(self, org: str) -> Hook:
+        """The `retry` of an organization: its own, else everybody's."""
+        return self._of("retry", org)
+
+    def _of(self, kind: Kind, org: str) -> Hook:
+        own: Hook | None = self.hooks.get((kind, org))
+        return self.hooks[kind, None] if own is None else own
+
+    def place_of(self, error: BaseException, otherwise: str) -> str:
+        """``file:line`` of the innermost frame of ``error`` in this policy; else ``otherwise``."""
+        place = otherwise
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            if (name := self.files.get(frame.f_code.co_filename)) is not None:
+                place = f"{name}:{line}"
+        return place
+
+
+def load(directory: Path | str) -> Policies:
+    """Load a policy directory; raises PolicyError naming file and line."""
+    own = _load(Path(directory))
+    missing = [kind for kind in _ARGUMENTS if (kind, None) not in own.hooks]
+    if missing:
+        shipped = _load(DEFAULT)
+        own.files.update(shipped.files)
+        for kind in missing:
+            own.hooks[kind, None] = shipped.hooks[kind, None]
+    return Policies(own.directory, own.version, own.files, own.hooks)
+
+
+class _Loaded(NamedTuple):
+    directory: Path
+    version: str
+    files: dict[str, str]
+    hooks: dict[tuple[Kind, str | None], Hook]
+
+
+def _load(directory: Path) -> _Loaded:
+    directory = directory.resolve()
+    content = _read(directory)
+    sources = {name: data for name, data in content.items() if name.endswith(".py")}
+    if not sources:
+        raise PolicyError(f"{directory} holds no policy", fix="put a policy.py there")
+    version = _version(content)
+    modules = _run(directory, f"postalynk_policy_{version}", sources)
+    files = {str(directory / name): name for name in sources}
+    hooks: dict[tuple[Kind, str | None], Hook] = {}
+    for module in modules:
+        for note in vars(module).get(NOTES, ()):
+            hook = _hook(note, files)
+            other = hooks.get((note.kind, note.org))
+            if other is not None:
+                whose = f"organization {note.org}" if note.org else "everybody"
+                raise PolicyError(
+                    f"{hook.place}: {whose} has a {note.kind} hook already, at {other.place}",
+                    fix="keep one",
+                )
+            hooks[note.kind, note.org] = hook
+    if not hooks:
+        raise PolicyError(f"{directory} has no hook", fix="decorate a function with @policy.route")
+    return _Loaded(directory, version, files, hooks)
+
+
+def _read(directory: Path) -> dict[str, bytes]:
+    """Code and tables by name, in order of name; tests of the policy are not part of it."""
+    content = {}
+    try:
+        for path in sorted(directory.iterdir()):
+            name = path.name
+            is_test = name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py"
+            if path.suffix in (".py", *TABLES) and not is_test and path.is_file():
+                content[name] = path.read_bytes()
+    except OSError as error:
+        raise PolicyError(
+            f"cannot read the policy {error.filename or directory}: {error.strerror}",
+            fix="check policy.path",
+        ) from error
+    for name in content:
+        if name.endswith(".py") and not name.removesuffix(".py").isidentifier():
+            raise PolicyError(
+                f"{name}:1: no name for a module", fix="rename it: letters, digits, _"
+            )
+    return content
+
+
+def _version(content: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name, data in content.items():
+        # Lengths first: no two directories run together into the same bytes.
+        digest.update(f"{len(name.encode())}:{name}{len(data)}:".encode())
+        digest.update(data)
+    return digest.hexdigest()[:12]
+
+
+class _Bundle(MetaPathFinder, Loader):
+    """Serves the modules of one policy from memory, and freezes each once it has run."""
+
+    def __init__(self, directory: Path, package: str, sources: Mapping[str, bytes]) -> None:
+        self.directory = directory
+        self.package = package
+        self.sources = sources
+
+    def find_spec(self, fullname: str, *_others: object) -> ModuleSpec | None:
+        """The interface of `importlib.abc.MetaPathFinder`."""
+        if fullname == self.package:
+            spec = ModuleSpec(fullname, self, is_package=True)
+            spec.submodule_search_locations = list[str]()
+            return spec
+        package, _, stem = fullname.rpartition(".")
+        if package != self.package or f"{stem}.py" not in self.sources:
+            return None
+        return ModuleSpec(fullname, self, origin=str(self.directory / f"{stem}.py"))
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run one file of the policy, then freeze it."""
+        if module.__name__ == self.package:
+            return
+        name = f"{module.__name__.rpartition('.')[2]}.py"
+        path = str(self.directory / name)
+        source = self.sources[name]
+        tree = ast.parse(source, path)
+        if (statement := global_statement(tree)) is not None:
+            raise PolicyError(
+                f"{name}:{statement.lineno}: `global` in a policy: its globals are frozen",
+                fix="answer from what the hook is given",
+            )
+        module.__file__ = path
+        exec(compile(tree, path, "exec", dont_inherit=True), vars(module))  # noqa: S102  the operator's own code
+        freeze(module)
+
+
+def _run(directory: Path, package: str, sources: Mapping[str, bytes]) -> list[ModuleType]:
+    bundle = _Bundle(directory, package, sources)
+    # A fresh namespace, also for bytes that were loaded before.
+    for name in [key for key in sys.modules if key.partition(".")[0] == package]:
+        del sys.modules[name]
+    sys.meta_path.insert(0, bundle)
+    name = ""
+    try:
+        modules = []
+        for name in sources:
+            stem = name.removesuffix(".py")
+            modules.append(importlib.import_module(f"{package}.{stem}"))
+        return modules
+    except PolicyError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PolicyError(_explain(error, directory, name), fix="mend that line") from error
+    finally:
+        sys.meta_path.remove(bundle)
+
+
+def _explain(error: BaseException, directory: Path, name: str) -> str:
+    """``file:line: what`` of an error while a file ran or was compiled."""
+    place = f"{name}:1"
+    if isinstance(error, SyntaxError) and error.filename:
+        place = f"{Path(error.filename).name}:{error.lineno or 1}"
+    else:
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            if Path(frame.f_code.co_filename).parent == directory:
+                place = f"{Path(frame.f_code.co_filename).name}:{line}"
+    what = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{place}: {type(error).__name__}: {what}"
+
+
+def _hook(note: Note, files: Mapping[str, str]) -> Hook:
+    function = note.function
+    code = function.__code__
+    place = f"{files.get(code.co_filename, code.co_filename)}:{code.co_firstlineno}"
+    wanted = _ARGUMENTS[note.kind]
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise PolicyError(
+            f"{place}: {note.kind} must be a plain function", fix="answer with return"
+        )
+    try:
+        inspect.signature(function).bind(*wanted)
+    except TypeError as error:
+        raise PolicyError(
+            f"{place}: {note.kind} cannot be called: {error}",
+            fix=f"define it as ({', '.join(wanted)})",
+        ) from error
+    return Hook(note.kind, function, place)

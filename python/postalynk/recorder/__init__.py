@@ -1,0 +1,1 @@
+"""Record: `email.events` into the hot projection, whatever happens to PostgreSQL meanwhile."""

@@ -1,0 +1,234 @@
+"""One process from first socket to last commit.
+
+**Order.** Opening goes bottom up: queue, control state, PostgreSQL, engine, worker (which restores
+before it fetches), recorder, listeners; only then is the process ready. Closing is the reverse, so
+nothing is accepted that nobody would work on, and what the worker has recorded is projected before
+PostgreSQL stops. PostgreSQL may be absent at any time: it is a projection.
+**Owner.** Everything here runs in one event loop and the worker's threads; the embedded queue
+belongs to exactly one such process.
+"""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from postalynk.control.operations import Control
+from postalynk.control.secrets import load as load_master_key
+from postalynk.engine import open_engine
+from postalynk.errors import PostalynkError, StorageError
+from postalynk.ingest.app import IngestContext, Readiness, build_app
+from postalynk.observability import Metrics, QueueDepth, configure_logs, get_logger
+from postalynk.policy import DEFAULT, Pools
+from postalynk.policy import load as load_policies
+from postalynk.queue import open_queue
+from postalynk.queue.native import EmbeddedQueue
+from postalynk.recorder.codec import RecordCodec
+from postalynk.recorder.projection import Recorder
+from postalynk.service import accounting
+from postalynk.service.client import SOCKET_NAME, control_directory
+from postalynk.service.control_app import control_app
+from postalynk.service.listener import Listener, bind, bind_unix
+from postalynk.service.metrics_app import metrics_app
+from postalynk.service.operations import LiveOperations, LiveParts, master_key_path
+from postalynk.settings import Settings
+from postalynk.storage.hot.embedded import EmbeddedPostgres
+from postalynk.storage.hot.reader import HotReader
+from postalynk.worker.parts import Parts, WorkerOptions, wall_us
+from postalynk.worker.pipeline import Worker
+
+DRAIN_S = 30.0
+RETENTION_EVERY_S = 60.0
+
+log = get_logger(__name__)
+
+
+def policy_directory(settings: Settings) -> Path:
+    """The operator's policy, or the one shipped with Postalynk."""
+    return settings.path(settings.policy.path) if settings.policy.path else DEFAULT
+
+
+class Process:
+    """`postalynk up`, `postalynk-worker` and the inside of `postalynk dev`."""
+
+    operations: LiveOperations
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        with_api: bool,
+        is_sink_only: bool = False,
+        progress: Callable[[str], None] = lambda _step: None,
+    ) -> None:
+        """``with_api`` False: no HTTP API. ``is_sink_only``: nothing leaves but to the smart host.
+        ``progress`` is told each step in words.
+        """
+        self._settings = settings
+        self._with_api = with_api
+        self._is_sink_only = is_sink_only
+        self._progress = progress
+        self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending = asyncio.Event()
+
+    def run(self, on_ready: Callable[[], None]) -> int:
+        """Open everything, call ``on_ready``, stay until SIGTERM, SIGINT or `stop`; exit status."""
+        configure_logs()
+        uvloop.run(self._main(on_ready))
+        if self._failure is not None:
+            raise PostalynkError(
+                f"the worker stopped: {self._failure}", fix="nothing is lost; look at the log"
+            ) from self._failure
+        return 0
+
+    def stop(self) -> None:
+        """End `run` as SIGTERM would; from any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._ending.set)
+
+    def _on_failure(self, error: BaseException) -> None:
+        self._failure = error
+        self.stop()
+
+    async def _main(self, on_ready: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._ending.set)
+        async with AsyncExitStack() as opened:
+            await self._open(opened)
+            on_ready()
+            await self._ending.wait()
+            self._progress("draining")
+
+    async def _open(self, opened: AsyncExitStack) -> None:
+        """Everything, bottom up; ``opened`` closes it top down."""
+        settings = self._settings
+        # Bound first: an address in use should not cost a restore.
+        api = bind(settings.api.listen, "api.listen") if self._with_api else None
+        exposed = bind(settings.metrics.listen, "metrics.listen")
+        directory = control_directory(settings)
+        queue = open_queue(settings)
+        opened.callback(queue.close)
+        self._progress("; ".join([f"queue open at {directory}", *queue.recovery]))
+        control = Control(queue, load_master_key(master_key_path(settings)))
+        dsn = await self._open_postgres(opened)
+        parts = self._open_engine(opened, queue, control)
+        worker = Worker(parts)
+        await asyncio.to_thread(worker.start)
+        opened.callback(worker.stop)
+        self._progress(f"worker running, policy {parts.policies.version}")
+        reader = HotReader(dsn)
+        opened.push_async_callback(reader.close)
+        recorder = self._open_recorder(opened, queue, dsn)
+        # Above the recorder, so that what the last transactions come to is still projected.
+        opened.push_async_callback(asyncio.to_thread, worker.drain, DRAIN_S)
+        self.operations = LiveOperations(
+            queue, control, LiveParts(parts, worker, recorder, reader, asyncio.get_running_loop())
+        )
+        parts.metrics.watch_queue(
+            lambda: [QueueDepth(d.lane, d.waiting, d.oldest_age_s) for d in accounting.depth(queue)]
+        )
+        await self._listen(opened, metrics_app(parts.metrics, parts.engine, recorder), exposed)
+        await self._listen(opened, control_app(self.operations), bind_unix(directory / SOCKET_NAME))
+        if api is not None:
+            context = IngestContext(
+                queue=queue,
+                directory=control.directory,
+                reader=reader,
+                readiness=partial(_readiness, worker, recorder),
+                metrics=parts.metrics,
+                settings=settings.api,
+            )
+            await self._listen(opened, build_app(context), api)
+            self._progress(f"API on http://{settings.api.listen}")
+
+    def _open_engine(self, opened: AsyncExitStack, queue: EmbeddedQueue, control: Control) -> Parts:
+        """The engine with keys and pools that follow the control state."""
+        settings = self._settings
+        directory = control_directory(settings)
+        engine = open_engine(settings, directory, is_sink_only=self._is_sink_only)
+        opened.callback(engine.stop)
+        parts = Parts(
+            queue=queue,
+            engine=engine,
+            policies=load_policies(policy_directory(settings)),
+            pools=Pools(()),
+            options=WorkerOptions.of(settings),
+            metrics=Metrics(),
+            on_failure=self._on_failure,
+        )
+
+        def configure() -> None:
+            engine.configure(control.directory.egress_json())
+            engine.set_signers(control.directory.signers() if settings.delivery.sign else [])
+            parts.pools = Pools(pool.name for pool in control.directory.pools())
+
+        configure()
+        control.subscribe(configure)
+        return parts
+
+    def _open_recorder(
+        self, opened: AsyncExitStack, queue: EmbeddedQueue, dsn: Callable[[], str]
+    ) -> Recorder:
+        """The projection and the retention of the log behind it."""
+        recorder = Recorder(queue, dsn, codec=RecordCodec(), now_us=wall_us)
+        recording = asyncio.create_task(recorder.run())
+        recording.add_done_callback(self._task_ended)
+        opened.push_async_callback(recorder.stop)
+        retention = asyncio.create_task(_retain(queue.apply_retention))
+        retention.add_done_callback(self._task_ended)
+        opened.callback(retention.cancel)
+        return recorder
+
+    async def _open_postgres(self, opened: AsyncExitStack) -> Callable[[], str]:
+        """Where PostgreSQL is; a failure to start it is reported and mail goes on without it."""
+        url = self._settings.hot.url
+        scheme, _, place = url.partition(":")
+        if scheme != "embedded":
+            return lambda: url
+        server = EmbeddedPostgres(self._settings.path(place))
+        opened.push_async_callback(asyncio.to_thread, server.stop)
+        try:
+            await asyncio.to_thread(server.start, self._progress)
+        except StorageError as error:
+            log.error("PostgreSQL cannot be started; mail goes on", error=str(error))
+            self._progress(f"PostgreSQL cannot be started, mail goes on without it: {error}")
+        return lambda: server.dsn
+
+    async def _listen(
+        self, opened: AsyncExitStack, app: Callable[..., Any], bound: socket.socket
+    ) -> None:
+        listener = await Listener.open(app, bound)
+        opened.push_async_callback(listener.close)
+
+    def _task_ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_failure(error)
+
+
+async def _retain(apply: Callable[[], int]) -> None:
+    while True:
+        await asyncio.sleep(RETENTION_EVERY_S)
+        dropped = await asyncio.to_thread(apply)
+        if dropped:
+            log.info("retention dropped records", records=dropped)
+
+
+def _readiness(worker: Worker, recorder: Recorder) -> Readiness:
+    is_working = worker.alive()
+    is_projecting = recorder.progress.is_connected
+    return Readiness(
+        is_ready=is_working,
+        checks={
+            "queue": "ok",
+            "worker": "ok" if is_working else "stopped",
+            "postgresql": "ok" if is_projecting else "out of reach; mail goes on",
+        },
+    )

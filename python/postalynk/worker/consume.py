@@ -1,0 +1,65 @@
+"""Step 1, consume: records of the lanes into the engine, as fast as it has room for them.
+
+**Model.** One consumer reads all lanes. The engine says how much room there is; a backlog in a
+low lane must not take the room a high one needs, so normal mail leaves the last tenth and bulk
+mail the last quarter to what is more urgent: their partitions are paused, and polled no further,
+until there is room again.
+**Invariant.** The ends of ``email.events`` are read before the poll: nothing about its records
+stands before them, so the engine may note them with a commit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from postalynk.worker.dead import Dead, bury
+from postalynk.worker.parts import EVENTS, LANES
+
+if TYPE_CHECKING:
+    from postalynk.queue.protocol import Consumer
+    from postalynk.worker.parts import Parts
+
+# Records have one delivery per recipient, so a poll may overshoot the room; not by much.
+MAX_RECORDS = 500
+# A poll of large messages: at most as much again is in memory twice.
+MAX_BYTES = 8_388_608
+# How long a step waits before it looks whether it should stop; a deferral may be as late.
+WAIT_MS = 100
+
+# Share of the engine's room that lanes below this one must leave free, by topic.
+_RESERVED = dict(zip(LANES, (0.0, 0.1, 0.25), strict=True))
+
+
+class Consume:
+    """Moves records from the lanes' topics into the engine."""
+
+    def __init__(self, parts: Parts, consumer: Consumer) -> None:
+        self._parts = parts
+        self._consumer = consumer
+        self._paused: set[str] = set()
+
+    def once(self, room: int) -> int:
+        """Admit up to ``room`` records; how many there were."""
+        self._prefer_lanes(room)
+        offsets = self._parts.queue.offsets(EVENTS)
+        batch = self._consumer.poll(min(room, MAX_RECORDS), MAX_BYTES, WAIT_MS)
+        if not len(batch):
+            return 0
+        ends = {partition: end for partition, (_, end) in enumerate(offsets)}
+        dead = [Dead(*entry) for entry in self._parts.engine.admit(batch, ends)]
+        if dead:
+            bury(self._parts, dead)
+            self._parts.engine.discarded([(d.topic, d.partition, d.offset) for d in dead])
+        self._parts.metrics.batch_size.labels(step="consume").observe(len(batch))
+        return len(batch)
+
+    def _prefer_lanes(self, room: int) -> None:
+        partitions = range(self._parts.queue.partitions)
+        for topic, reserved in _RESERVED.items():
+            is_full = room <= reserved * self._parts.options.max_in_flight
+            if is_full and topic not in self._paused:
+                self._paused.add(topic)
+                self._consumer.pause([(topic, partition) for partition in partitions])
+            elif not is_full and topic in self._paused:
+                self._paused.discard(topic)
+                self._consumer.resume([(topic, partition) for partition in partitions])

@@ -1,0 +1,70 @@
+"""What a worker is made of: its collaborators, and the numbers it goes by."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from postalynk.observability import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from postalynk.engine import Engine
+    from postalynk.policy import Policies, Pools
+    from postalynk.queue.protocol import Queue
+    from postalynk.settings import Settings
+
+GROUP: Final = "worker"
+EVENTS: Final = "email.events"
+DEFERRED: Final = "email.deferred"
+DEAD_LETTERS: Final = "email.dlq"
+LANES: Final = ("email.send.high", "email.send.normal", "email.send.bulk")
+"""The lanes' topics, the most urgent first."""
+
+
+class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers of one worker."""
+
+    max_in_flight: int = 10_000
+    """Deliveries in the engine at a time, as the engine was told."""
+    budget_s: float = 0.005
+    """Time a hook may take per delivery, averaged over a batch."""
+    fallback_pool: str = "default"
+    """Where deliveries go whose policy failed (G4)."""
+    commit_every_s: float = 1.0
+    """Offsets lag by as much, and so does what a crash makes the next start read again."""
+    fence_after_s: float = 45.0
+    """Kafka's session timeout: after as long without a commit, others may own our partitions."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> WorkerOptions:
+        """The operator's numbers, the reasons beside the rest."""
+        return cls(
+            max_in_flight=settings.delivery.max_in_flight,
+            budget_s=settings.policy.budget_ms / 1_000,
+        )
+
+
+def wall_us() -> int:
+    """Microseconds since the Unix epoch."""
+    return time.time_ns() // 1_000
+
+
+@dataclass(kw_only=True)
+class Parts:
+    """The collaborators of all steps. `policies` and `pools` may be replaced while it runs."""
+
+    queue: Queue
+    engine: Engine
+    policies: Policies
+    pools: Pools
+    options: WorkerOptions = field(default_factory=WorkerOptions)
+    metrics: Metrics = field(default_factory=Metrics)
+    clock: Callable[[], int] = wall_us
+    """Now, in microseconds since the Unix epoch."""
+    on_failure: Callable[[BaseException], None] = lambda _error: None
+    """Called once, from the thread that failed; the owner then ends the process."""

@@ -1,0 +1,109 @@
+"""Step 4, record: outcomes become events and deferrals, durable before anything moves on.
+
+**Order.** (1) decide when each failure is tried again, (2) append the events, (3) append upserts
+and tombstones of ``email.deferred``, (4) tell the engine, which only then lets the low-water
+marks move. A crash after any of them repeats work and loses nothing: each write is idempotent by
+(message, recipient, attempt), and a deferral that (3) did not reach is made up for from the
+events.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from postalynk.routing import FALLBACK_RETRY, Failed, Fault, Interrupted, Resolver, due_at
+from postalynk.worker.route import count_faults, over_budget
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from postalynk.engine import Failure
+    from postalynk.policy import Retry
+    from postalynk.worker.budget import Budget
+    from postalynk.worker.parts import Parts
+
+MAX_OUTCOMES = 1_000
+# Outcomes wait no longer than this for company: it bounds what a crash leaves in doubt (G2).
+WAIT_MS = 100
+
+
+class Decision(NamedTuple):
+    """What becomes of a failure: tried again at ``due_at_us``, or (None) not, for ``reason``."""
+
+    entry: int
+    """Its index in the batch."""
+    due_at_us: int | None
+    reason: str
+
+
+class Record:
+    """Makes outcomes durable."""
+
+    def __init__(self, parts: Parts, budget: Budget) -> None:
+        self._parts = parts
+        self._budget = budget
+
+    def once(self) -> int:
+        """Record one batch of outcomes; how many there were."""
+        engine, queue = self._parts.engine, self._parts.queue
+        batch = engine.outcomes(MAX_OUTCOMES, WAIT_MS)
+        count = len(batch)
+        if not count:
+            return 0
+        failures = batch.failures()
+        for decision in self._decide(failures):
+            if decision.due_at_us is None:
+                batch.expire(decision.entry, decision.reason)
+            else:
+                batch.schedule(decision.entry, decision.due_at_us)
+        events, deferrals = batch.events(), batch.deferrals()
+        offsets = queue.append(events) if events else []
+        if deferrals:
+            queue.append(deferrals)
+        engine.recorded(batch, offsets)
+        self._parts.metrics.batch_size.labels(step="record").observe(count)
+        return count
+
+    def _decide(self, failures: Sequence[Failure]) -> list[Decision]:
+        if not failures:
+            return []
+        resolver = Resolver(self._parts.policies, self._parts.options.fallback_pool)
+        answer = self._budget.run(len(failures), lambda: _ask(resolver, failures))
+        if isinstance(answer, Interrupted):
+            fault = over_budget(resolver, "retry", answer)
+            count_faults(self._parts, [fault] * len(failures))
+            return [_decision(failure, FALLBACK_RETRY) for failure in failures]
+        decisions, faults = answer
+        count_faults(self._parts, faults)
+        return decisions
+
+
+def _ask(resolver: Resolver, failures: Sequence[Failure]) -> tuple[list[Decision], list[Fault]]:
+    decisions, faults = [], []
+    for failure in failures:
+        retry, fault = resolver.retry(failure)
+        if fault is not None:
+            faults.append(fault)
+        decisions.append(_decision(failure, retry))
+    return decisions, faults
+
+
+def _decision(failure: Failure, retry: Retry) -> Decision:
+    """By the organization's wish, then by the schedule."""
+    if failure.kind == "in_doubt" and failure.in_doubt == "hold":
+        return Decision(failure.index, None, "held: the receiver may have taken it")
+    delivery = failure.delivery
+    failed = Failed(
+        key=f"{delivery.id} {delivery.rcpt.address}",
+        attempt=failure.attempt,
+        first_attempt_at_us=failure.first_attempt_at_us,
+        expires_at_us=failure.expires_at_us,
+    )
+    due_at_us = due_at(failed, failure.at_us, retry)
+    if due_at_us is not None:
+        return Decision(failure.index, due_at_us, "")
+    if failure.expires_at_us and failure.at_us >= failure.expires_at_us:
+        return Decision(failure.index, None, "the message expired before it was delivered")
+    return Decision(
+        failure.index, None, f"not delivered within {retry.max_age} of the first attempt"
+    )

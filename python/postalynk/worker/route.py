@@ -1,0 +1,94 @@
+"""Step 2, route: ask the policy about a batch of deliveries and tell the engine.
+
+Whatever the policy does, every delivery of the batch is dispatched: on its own route, or on the
+fallback with the reason in it (G4).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from postalynk.observability import get_logger
+from postalynk.policy import Now
+from postalynk.routing import Fault, Interrupted, Resolved, Resolver
+from postalynk.worker.consume import WAIT_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from postalynk.worker.budget import Budget
+    from postalynk.worker.commit import Fence
+    from postalynk.worker.parts import Parts
+
+log = get_logger(__name__)
+
+# One snapshot of time and pools, one crossing each way; larger ones only delay the first of them.
+MAX_DELIVERIES = 500
+
+
+class RouteStep:
+    """Routes what the engine has decoded and looked up."""
+
+    def __init__(self, parts: Parts, budget: Budget, fence: Fence) -> None:
+        self._parts = parts
+        self._budget = budget
+        self._fence = fence
+
+    def once(self) -> int:
+        """Route one batch; how many deliveries it had."""
+        if not self._fence.wait_open(WAIT_MS / 1_000):
+            return 0
+        engine = self._parts.engine
+        batch = engine.routable(MAX_DELIVERIES, WAIT_MS)
+        count = len(batch)
+        if not count:
+            return 0
+        resolver = Resolver(self._parts.policies, self._parts.options.fallback_pool)
+        deliveries, pools = batch.deliveries(), self._parts.pools
+        now = Now(self._parts.clock())
+        answer = self._budget.run(count, lambda: resolver.resolve(deliveries, pools, now))
+        resolved = (
+            _interrupted(resolver, count, answer) if isinstance(answer, Interrupted) else answer
+        )
+        try:
+            engine.dispatch(batch, resolved.routes, resolved.choice)
+        except ValueError as error:
+            # The engine checks what only it can, such as a header that would break the message; it
+            # has taken none of the batch then.
+            reason = f"the engine refused the policy's route: {error}"
+            hook = self._parts.policies.route
+            fault = Fault("route", hook.name, hook.place, reason, str(error))
+            resolved = resolver.fallback(count, reason)._replace(faults=[fault] * count)
+            engine.dispatch(batch, resolved.routes, resolved.choice)
+        count_faults(self._parts, resolved.faults)
+        self._parts.metrics.batch_size.labels(step="route").observe(count)
+        return count
+
+
+def _interrupted(resolver: Resolver, count: int, error: Interrupted) -> Resolved:
+    fault = over_budget(resolver, "route", error)
+    return resolver.fallback(count, fault.reason)._replace(faults=[fault] * count)
+
+
+def over_budget(resolver: Resolver, kind: str, error: Interrupted) -> Fault:
+    """What to say of hooks that took too long."""
+    policies = resolver.policies
+    hook = policies.route if kind == "route" else policies.retry
+    place = policies.place_of(error, hook.place)
+    return Fault(kind, hook.name, place, f"policy over its time budget at {place}", "")
+
+
+def count_faults(parts: Parts, faults: Iterable[Fault]) -> None:
+    """Count every fault; log each kind once a batch, not once a delivery."""
+    for fault, count in Counter(faults).items():
+        parts.metrics.policy_errors.labels(
+            hook=fault.hook, function=fault.function, line=fault.place
+        ).inc(count)
+        log.error(
+            fault.reason,
+            deliveries=count,
+            function=fault.function,
+            version=parts.policies.version,
+            **{"error.message": fault.detail},
+        )

@@ -1,0 +1,61 @@
+//! A fast SMTP receiver for benchmarks, tests and `postalynk dev`.
+//!
+//! Prints one JSON line with its addresses when it listens, then serves until it is killed.
+
+use postalynk_testkit::{Sink, SinkOptions};
+use std::error::Error;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const USAGE: &str = "\
+usage: postalynk-sink [--listen ADDR] [--fast] [--no-pipelining] [--chunking] [--starttls]
+                      [--plain] [--slow-ms N] [--size-limit BYTES] [--remember N]
+                      [--ledger FILE] [--store DIR] [--stats-listen ADDR]
+  --listen ADDR        loopback address, default 127.0.0.1:0 (a free port)
+  --fast               count messages only: no ledger, no personalities
+  --plain              no personalities: everyone is accepted
+  --slow-ms N          how long slow...@ waits, default 2000
+  --remember N         messages kept in memory, default 100000
+  --ledger FILE        append Message-ID and recipients of each message taken
+  --store DIR          keep each message taken as DIR/00000001.eml, ...
+  --stats-listen ADDR  GET / answers the counts, GET /received the messages, as JSON";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut address: SocketAddr = "127.0.0.1:0".parse()?;
+    let mut options = SinkOptions::default();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || {
+            arguments
+                .next()
+                .ok_or(format!("{argument} needs a value\n{USAGE}"))
+        };
+        match argument.as_str() {
+            "--listen" => address = value()?.parse()?,
+            "--fast" => options.count_only = true,
+            "--plain" => options.personalities = false,
+            "--no-pipelining" => options.pipelining = false,
+            "--chunking" => options.chunking = true,
+            "--starttls" => options.starttls = true,
+            "--slow-ms" => options.slow = Duration::from_millis(value()?.parse()?),
+            "--size-limit" => options.size_limit_bytes = value()?.parse()?,
+            "--remember" => options.most_remembered = value()?.parse()?,
+            "--ledger" => options.ledger = Some(value()?.into()),
+            "--store" => options.store = Some(value()?.into()),
+            "--stats-listen" => options.stats_listen = Some(value()?.parse()?),
+            "--help" | "-h" => {
+                println!("{USAGE}");
+                return Ok(());
+            }
+            other => return Err(format!("unknown argument {other}\n{USAGE}").into()),
+        }
+    }
+    let sink = Sink::start(address, options)?;
+    println!(
+        "{}",
+        serde_json::json!({"address": sink.address(), "stats_address": sink.stats_address()})
+    );
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,3 @@
+from tests.fixtures.hot import hot_dsn, hot_server, own_server
+
+__all__ = ["hot_dsn", "hot_server", "own_server"]

@@ -1,0 +1,68 @@
+"""What the engine is told, worked out from what the operator wrote."""
+
+import msgspec
+import pytest
+
+from postalynk.engine import EngineSettings
+from postalynk.errors import SettingsError
+from postalynk.settings import Delivery, Dns, Settings, Smtp
+
+
+def _of(settings: Settings, *, is_sink_only: bool = False) -> EngineSettings:
+    return EngineSettings.of(settings, journal="attempts.journal", is_sink_only=is_sink_only)
+
+
+def test_defaults_are_the_engines() -> None:
+    engine = _of(Settings(delivery=Delivery(ehlo="mta.example.com")))
+    assert msgspec.to_builtins(engine) == {
+        "shards": 0,
+        "signing_threads": 0,
+        "max_in_flight": 10_000,
+        "journal": "attempts.journal",
+        "dns_servers": [],
+        "smart_host": "",
+        "smtp_port": 25,
+        "ehlo": "mta.example.com",
+        "connections": 0,
+        "per_connection": 0,
+        "rate": "",
+    }
+
+
+def test_without_a_name_it_is_the_hosts() -> None:
+    assert _of(Settings()).ehlo
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("127.0.0.1:5353", "127.0.0.1:5353"),
+        ("9.9.9.9", "9.9.9.9:53"),
+        ("2620:fe::fe", "[2620:fe::fe]:53"),
+        ("[2620:fe::fe]:5353", "[2620:fe::fe]:5353"),
+    ],
+)
+def test_a_resolver_has_a_port(written: str, told: str) -> None:
+    assert _of(Settings(dns=Dns(servers=(written,)))).dns_servers == [told]
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        (Settings(delivery=Delivery(smtp=Smtp(port=0))), "delivery.smtp.port"),
+        (Settings(delivery=Delivery(shards=-1)), "delivery.shards"),
+        (Settings(delivery=Delivery(ehlo="my host")), "delivery.ehlo"),
+        (Settings(dns=Dns(servers=("dns.example",))), "dns.servers"),
+        (Settings(dns=Dns(servers=("9.9.9.9:0",))), "dns.servers"),
+    ],
+)
+def test_what_is_wrong_is_named(settings: Settings, key: str) -> None:
+    with pytest.raises(SettingsError, match=key):
+        _of(settings)
+
+
+def test_dev_needs_its_sink() -> None:
+    with pytest.raises(SettingsError, match=r"delivery\.smart_host"):
+        _of(Settings(), is_sink_only=True)
+    sink = Settings(delivery=Delivery(smart_host="127.0.0.1:2500"))
+    assert _of(sink, is_sink_only=True).smart_host == "127.0.0.1:2500"
