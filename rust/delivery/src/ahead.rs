@@ -28,7 +28,12 @@ pub(crate) struct Ahead<T> {
 impl<T> Default for Ahead<T> {
     fn default() -> Self {
         // Far from zero, so what is put back in front has a number too.
-        Self { places: VecDeque::new(), front: 1 << 32, filled: 0, awaited: 0 }
+        Self {
+            places: VecDeque::new(),
+            front: 1 << 32,
+            filled: 0,
+            awaited: 0,
+        }
     }
 }
 
@@ -74,7 +79,9 @@ impl<T> Ahead<T> {
 
     pub(crate) fn pop(&mut self) -> Option<T> {
         self.first()?;
-        let Some(Place::Filled(item)) = self.places.pop_front() else { return None };
+        let Some(Place::Filled(item)) = self.places.pop_front() else {
+            return None;
+        };
         self.front += 1;
         self.filled -= 1;
         self.pass_over_empty();
@@ -88,7 +95,10 @@ impl<T> Ahead<T> {
 
     /// How many could leave one after the other right now.
     pub(crate) fn leading(&self) -> usize {
-        self.places.iter().take_while(|place| !matches!(place, Place::Awaited)).count()
+        self.places
+            .iter()
+            .take_while(|place| !matches!(place, Place::Awaited))
+            .count()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {

@@ -28,6 +28,12 @@ use crate::threads::Threads;
 use crate::tracker::{Place, encode_note};
 use crate::window::Window;
 
+/// Recording a batch costs a write to disk whatever its size, so a few more are waited for; it is
+/// less than that write takes, and far less than a round trip to a receiver.
+const LINGER: Duration = Duration::from_millis(2);
+/// From so many on, waiting for more saves nothing worth having.
+const SMALL_BATCH: usize = 200;
+
 /// A record as it was read from an append topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -184,10 +190,16 @@ impl Engine {
         Ok(())
     }
 
-    /// What ended, oldest first; waits for the first, at most `timeout`.
+    /// What ended, oldest first; waits for the first, at most `timeout`. While more is on the wire
+    /// it gives a small batch two milliseconds to grow.
     #[must_use]
     pub fn outcomes(&self, max: usize, timeout: Duration) -> OutcomeBatch {
-        let entries = self.shared.outcomes.take(max, timeout, clock::now());
+        let ready = self.shared.outcomes.wait(timeout, clock::now());
+        let is_small = (1..max.min(SMALL_BATCH)).contains(&ready);
+        if is_small && self.shared.open_transactions.load(Acquire) > 0 {
+            std::thread::sleep(LINGER);
+        }
+        let entries = self.shared.outcomes.take(max, Duration::ZERO, clock::now());
         self.shared.metrics.ended(&entries);
         OutcomeBatch::new(entries)
     }

@@ -33,8 +33,8 @@ impl<T> Inbox<T> {
         self.filled.notify_one();
     }
 
-    /// Up to `max` items, oldest first; waits for the first one, at most `timeout`.
-    pub(crate) fn take(&self, max: usize, timeout: Duration, now: Instant) -> Vec<T> {
+    /// Waits until there is something, at most `timeout`; how many there are.
+    pub(crate) fn wait(&self, timeout: Duration, now: Instant) -> usize {
         let mut queue = self.queue.lock();
         let until = now + timeout;
         while queue.is_empty() {
@@ -42,6 +42,13 @@ impl<T> Inbox<T> {
                 break;
             }
         }
+        queue.len()
+    }
+
+    /// Up to `max` items, oldest first; waits for the first one, at most `timeout`.
+    pub(crate) fn take(&self, max: usize, timeout: Duration, now: Instant) -> Vec<T> {
+        self.wait(timeout, now);
+        let mut queue = self.queue.lock();
         let count = queue.len().min(max);
         let taken = queue.drain(..count).collect();
         if !queue.is_empty() {

@@ -139,9 +139,19 @@ pub(crate) fn work(
         let signers = Arc::clone(&shared.signers.read());
         let mut next = Some(first);
         let mut count = 0;
-        while let Some(ToPrepare { job, shard, path, place }) = next {
+        while let Some(ToPrepare {
+            job,
+            shard,
+            path,
+            place,
+        }) = next
+        {
             let result = prepare(job, &signers);
-            back[shard].push(Prepared { path, place, result });
+            back[shard].push(Prepared {
+                path,
+                place,
+                result,
+            });
             count += 1;
             let is_over = count == BATCH || clock::now() - began_at >= LONGEST_BATCH;
             next = if is_over { None } else { jobs.try_recv().ok() };

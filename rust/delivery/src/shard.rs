@@ -50,14 +50,17 @@ pub(crate) struct ShardLinks {
     pub(crate) tls: Tls,
 }
 
+/// A source's name, and what it sends to.
+type Key = (Arc<str>, Arc<str>);
+
 /// See the module.
 pub(crate) struct Shard {
     pub(crate) links: ShardLinks,
     /// By source and destination.
-    paths: RefCell<HashMap<(Arc<str>, Arc<str>), Rc<Path>>>,
+    paths: RefCell<HashMap<Key, Rc<Path>>>,
     by_id: RefCell<HashMap<u32, Rc<Path>>>,
     /// By source and whose limits count.
-    sites: RefCell<HashMap<(Arc<str>, Arc<str>), Rc<Site>>>,
+    sites: RefCell<HashMap<Key, Rc<Site>>>,
     last_id: Cell<u32>,
     ticks: Cell<u32>,
     pub(crate) is_draining: Cell<bool>,
@@ -378,9 +381,7 @@ impl Shard {
         let park_after = self.links.shared.settings.park_after();
         let is_old = |job: &Job| now.saturating_duration_since(job.ready_at) > park_after;
         let mut old = state.ready.drain_front(is_old);
-        while state
-            .prepared
-            .first().is_some_and(|mail| is_old(&mail.job)) {
+        while state.prepared.first().is_some_and(|mail| is_old(&mail.job)) {
             old.extend(state.prepared.pop().map(|mail| mail.job));
         }
         if old.is_empty() {
