@@ -3,7 +3,7 @@
 //! **Model.** Paths ask ahead for as many messages as their connections can take next; workers
 //! compose (mime) and sign (dkim) them and hand them back in small batches, one wake-up for
 //! several. A signature of RSA-2048 is most of the CPU of a message, so a batch is handed over
-//! after a millisecond even when more is to be done.
+//! after a few milliseconds even when more is to be done.
 //! **Invariant.** What comes back is fit for the wire: checked content, checked envelope.
 
 use std::collections::HashMap;
@@ -125,7 +125,7 @@ pub(crate) enum Unfit {
 
 /// Messages handed back at once.
 const BATCH: usize = 8;
-const LONGEST_BATCH: Duration = Duration::from_millis(1);
+const LONGEST_BATCH: Duration = Duration::from_millis(3);
 
 /// One worker of the pool; ends when all shards are gone.
 pub(crate) fn work(

@@ -198,8 +198,10 @@ impl Shard {
             let ahead = state.look_ahead(wanted);
             self.prepare(path, &mut state, ahead);
         }
-        for _ in 0..state.prepared.leading().min(state.hungry) {
-            path.wake.notify_one();
+        // Each takes one now and one more in the write of the first one's content; the connection
+        // used last is the warmest, and those too many for the load become idle and close.
+        for _ in 0..state.prepared.leading().div_ceil(2).min(state.hungry) {
+            path.wake.notify_last();
         }
         let is_token_far = path.site.bucket.borrow().ready_at(now, 1) > now + WORTH_OPENING;
         if is_shut || is_token_far {

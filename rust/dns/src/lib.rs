@@ -8,6 +8,7 @@
 //! **Invariants.** A DNS *error* is never taken for "no such record": it defers, it does not bounce.
 //! A null MX yields no target, so no connection can be made.
 //! **Not here.** DNSSEC, DANE, MTA-STS; connecting.
+#![forbid(unsafe_code)]
 
 mod error;
 mod provider;

@@ -6,6 +6,7 @@
 //! **Model.** A [`Rate`] is what was written, a [`Bucket`] is a rate and one instant.
 //! **Not here.** Waiting (a path sleeps until the instant [`Bucket::take`] answers), and sharing one
 //! limit among workers.
+#![forbid(unsafe_code)]
 
 mod bucket;
 mod rate;
