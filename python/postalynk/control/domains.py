@@ -102,7 +102,7 @@ def setup_of(domain: Domain, sources: Iterable[Source]) -> DomainSetup:
     records.append(DnsRecord(f"_dmarc.{domain.name}", "TXT", "v=DMARC1; p=none"))
     notes = [
         MERGE_SPF,
-        f"Mail leaves with the sender as its return path: bounces need an MX record of {domain.name}.",
+        f"Mail leaves with the sender as return path: bounces need an MX record of {domain.name}.",
     ]
     return DomainSetup(
         domain.name, domain.org, [key.selector for key in domain.keys], records, notes

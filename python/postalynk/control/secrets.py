@@ -2,8 +2,8 @@
 
 **Problem.** Signing keys must be at rest in the queue's files, which are copied, backed up and
 replicated; whoever holds a copy must not hold the keys.
-**Model.** One master key of 32 bytes in a file of its own (base64, mode 0600). A secret is sealed by
-AES-256-GCM under a fresh 96-bit nonce, bound to its place by associated data, so that a sealed key
+**Model.** One master key of 32 bytes in a file of its own (base64, mode 0600). A secret is sealed
+by AES-256-GCM under a fresh 96-bit nonce, bound to its place by associated data, so that a sealed key
 moved to another domain or selector does not open.
 **Not here.** Rotation of the master key; a key kept by a KMS.
 """
@@ -52,7 +52,7 @@ class Secrets:
         return base64.b64encode(sealed).decode()
 
     def unseal(self, sealed: str, place: str) -> bytes:
-        """The secret. Raises ControlError when key, place or text are not those it was sealed with."""
+        """The secret. Raises ControlError when key, place or text are not those of the sealing."""
         try:
             raw = base64.b64decode(sealed, validate=True)
             return self._cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], place.encode())
@@ -92,7 +92,7 @@ def load(path: Path) -> Secrets:
 
 
 def _create(path: Path) -> None:
-    """A whole key or none: written aside, synced, then linked under its name, which fails if taken."""
+    """A whole key or none: written aside, synced, then linked to its name, unless taken."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:

@@ -1,7 +1,7 @@
 """The values of ``email.config``: one JSON object a key, with a version, unknown fields kept.
 
-Keys: ``org/ID``, ``key/PREFIX``, ``domain/NAME``, ``pool/NAME``, ``source/NAME``; all in partition 0.
-A field this release does not know (a newer one wrote it) survives every rewrite: `encode` lays the
+Keys: ``org/ID``, ``key/PREFIX``, ``domain/NAME``, ``pool/NAME``, ``source/NAME``; all in partition
+0. A field this release does not know (a newer one wrote it) survives every rewrite: `encode` lays the
 new fields over the old object.
 """
 
@@ -66,7 +66,7 @@ class Domain(Value, frozen=True, kw_only=True):
 
 
 class Source(Value, frozen=True, kw_only=True):
-    """An egress source; an empty `ip` leaves the choice to the system, an empty `ehlo` to settings."""
+    """An egress source; empty: the system chooses the address, the settings the EHLO name."""
 
     name: str
     ip: str = ""
