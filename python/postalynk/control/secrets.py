@@ -3,8 +3,8 @@
 **Problem.** Signing keys must be at rest in the queue's files, which are copied, backed up and
 replicated; whoever holds a copy must not hold the keys.
 **Model.** One master key of 32 bytes in a file of its own (base64, mode 0600). A secret is sealed
-by AES-256-GCM under a fresh 96-bit nonce, bound to its place by associated data, so that a sealed key
-moved to another domain or selector does not open.
+by AES-256-GCM under a fresh 96-bit nonce, bound to its place by associated data, so that a sealed
+key moved to another domain or selector does not open.
 **Not here.** Rotation of the master key; a key kept by a KMS.
 """
 

@@ -1,8 +1,8 @@
 """The values of ``email.config``: one JSON object a key, with a version, unknown fields kept.
 
 Keys: ``org/ID``, ``key/PREFIX``, ``domain/NAME``, ``pool/NAME``, ``source/NAME``; all in partition
-0. A field this release does not know (a newer one wrote it) survives every rewrite: `encode` lays the
-new fields over the old object.
+0. A field this release does not know (a newer one wrote it) survives every rewrite: `encode` lays
+the new fields over the old object.
 """
 
 from __future__ import annotations
