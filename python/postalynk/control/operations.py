@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, get_args
 
 import msgspec
-import structlog
 
 from postalynk.control import api_keys
 from postalynk.control.border import normal_domain
@@ -37,11 +36,12 @@ from postalynk.control.values import (
 )
 from postalynk.errors import ControlError
 from postalynk.model import InDoubt
+from postalynk.observability import get_logger
 
 if TYPE_CHECKING:
     from postalynk.queue.protocol import Queue
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MAX_DOMAIN = 200
 """Octets: a Message-ID (36 of UUID, ``@``, the domain) must stay under 250 to be composable."""
@@ -277,7 +277,9 @@ class Control:
                 listener()
             except Exception:
                 # The change is durable and visible; a deaf listener must not deny it.
-                log.exception("control.listener_failed", keys=[k.decode() for k in changes])
+                log.exception(
+                    "a listener of control changes failed", changed=[k.decode() for k in changes]
+                )
 
 
 def _check_slug(what: str, name: str) -> None:

@@ -14,22 +14,20 @@ runs. A message that cannot be encoded fails its own request only (G6).
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import structlog
-
 from postalynk.ingest.border import encode_messages
+from postalynk.observability import get_logger
 
 if TYPE_CHECKING:
-    from postalynk.ingest.metrics import Metrics
     from postalynk.model import AcceptedMessage
+    from postalynk.observability import Metrics
     from postalynk.queue.protocol import Append, Queue
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MAX_ROUND_BYTES = 32_000_000
 """Of request bodies in one append: encoding copies them once more."""
@@ -133,7 +131,6 @@ class Acceptor:
 
     def _append(self, works: list[_Work], along: list[Append]) -> set[_Work]:
         """Encode and append one round, in the thread; returns what did not become durable."""
-        started_at = time.perf_counter()
         encoded, failed = self._encode(works)
         # What goes along is older: an upsert of the same key by a request must win.
         appends = [*along, *encoded]
@@ -146,14 +143,16 @@ class Acceptor:
             self._queue.append(appends)
         except Exception:
             # Whether it was stored is unknown to the caller: 503, and the key settles it later.
-            log.exception("accept.append_failed", appends=len(appends))
+            log.exception("the append failed", appends=len(appends))
             return set(works)
-        count = sum(len(work.messages) for work in works if work not in failed)
-        if count:
-            self._metrics.batch_size.observe(count)
-            self._metrics.accepted.inc(count)
-        self._metrics.append_seconds.observe(time.perf_counter() - started_at)
+        self._count([m for work in works if work not in failed for m in work.messages])
         return failed
+
+    def _count(self, messages: list[AcceptedMessage]) -> None:
+        if messages:
+            self._metrics.batch_size.labels("accept").observe(len(messages))
+        for lane, count in Counter([m.lane for m in messages]).items():
+            self._metrics.accepted.labels(lane).inc(count)
 
     def _encode(self, works: list[_Work]) -> tuple[list[Append], set[_Work]]:
         partitions = self._queue.partitions
@@ -163,7 +162,7 @@ class Acceptor:
         try:
             return encode_messages(messages, partitions), set()
         except Exception:
-            log.exception("accept.encode_failed", messages=len(messages))
+            log.exception("messages could not be encoded", messages=len(messages))
         appends: list[Append] = []
         failed: set[_Work] = set()
         for work in works:

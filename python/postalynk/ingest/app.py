@@ -4,7 +4,7 @@
 |---|---|
 | ``POST /emails``, ``/emails/batch`` | see `intake` |
 | ``GET /emails/{id}`` | the message and its deliveries: from the projection, or if just accepted |
-| ``GET /emails/{id}/events`` | its events; ``?after=ID&limit=N`` |
+| ``GET /emails/{id}/events`` | its events; ``?after=CURSOR&limit=N`` |
 | ``GET /healthz`` | 200 while the process serves |
 | ``GET /readyz`` | 200 when mail is taken and sent, with every check; else 503 |
 
@@ -22,8 +22,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import structlog
-from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -32,21 +30,22 @@ from starlette.routing import Route
 
 from postalynk.errors import StorageError
 from postalynk.ingest.acceptor import Acceptor
-from postalynk.ingest.answers import Answer, Problem, busy, invalid, refusal
+from postalynk.ingest.answers import Answer, Problem, busy, invalid, refusal, shown
 from postalynk.ingest.body import Budget
 from postalynk.ingest.idempotency import Idempotency
 from postalynk.ingest.intake import Intake, IntakeParts, Scope, Send, authenticate
-from postalynk.ingest.metrics import Metrics
 from postalynk.ingest.recent import Recent
+from postalynk.observability import get_logger
 from postalynk.settings import Api
 
 if TYPE_CHECKING:
     from postalynk.control.directory import Directory
     from postalynk.ingest.body import Receive
     from postalynk.ingest.reader import HotReader
+    from postalynk.observability import Metrics
     from postalynk.queue.protocol import Queue
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 App = Callable[[Scope, "Receive", Send], Awaitable[None]]
 
@@ -78,23 +77,22 @@ class IngestContext:
     directory: Directory
     reader: HotReader
     readiness: Callable[[], Readiness]
+    metrics: Metrics
     settings: Api = field(default_factory=Api)
-    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     clock: Callable[[], int] = now_us
     """Microseconds since the Unix epoch."""
 
 
 def build_app(context: IngestContext) -> App:
     """The application, for one event loop; the server's lifespan events stop it cleanly."""
-    metrics = Metrics(context.registry)
-    acceptor = Acceptor(context.queue, metrics)
+    acceptor = Acceptor(context.queue, context.metrics)
     parts = IntakeParts(
         directory=context.directory,
         acceptor=acceptor,
-        idempotency=Idempotency(context.queue, acceptor, metrics, context.clock),
+        idempotency=Idempotency(context.queue, acceptor, context.clock),
         recent=Recent(),
         budget=Budget(BUDGET_BYTES),
-        metrics=metrics,
+        metrics=context.metrics,
         max_body_bytes=context.settings.max_body_bytes,
         clock=context.clock,
     )
@@ -148,7 +146,7 @@ async def _sweep(idempotency: Idempotency) -> None:
         try:
             await idempotency.sweep()
         except Exception:
-            log.exception("idempotency.sweep_failed")
+            log.exception("sweeping expired idempotency keys failed")
 
 
 class _Reading:
@@ -194,27 +192,31 @@ class _Reading:
             problem = Problem("limit", text[:100], "is no limit", f"use 1 to {MAX_EVENTS}")
             return _response(invalid([problem]))
         limit = int(text)
-        is_recent = self._recent.knows(org, message_id)
+        recent = self._recent.events(org, message_id)
         try:
             rows = await self._context.reader.events(org, message_id, after, limit + 1)
+        except ValueError:
+            problem = Problem("after", shown(after), "is no cursor", "give that of an event")
+            return _response(invalid([problem]))
         except StorageError as error:
-            if not is_recent:
+            if recent is None:
                 return _response(_unreadable(error))
             rows = None
-        if rows is None and not is_recent:
-            return _response(NOT_FOUND)
-        rows = rows or []
+        if rows is None:
+            if recent is None:
+                return _response(NOT_FOUND)
+            rows = recent if after is None else []
         return _json(200, {"object": "list", "has_more": len(rows) > limit, "data": rows[:limit]})
 
-    def _find(self, request: Request) -> tuple[str, str] | Answer:
-        """The caller's organization and the id in canonical form, or the refusal."""
+    def _find(self, request: Request) -> tuple[str, bytes] | Answer:
+        """The caller's organization and the id asked for, or the refusal."""
         authorization = request.headers.get("authorization")
         raw = None if authorization is None else authorization.encode("latin-1")
         grant = authenticate(self._context.directory, raw)
         if isinstance(grant, Answer):
             return grant
         try:
-            return grant.organization.id, str(uuid.UUID(request.path_params["id"]))
+            return grant.organization.id, uuid.UUID(request.path_params["id"]).bytes
         except ValueError:
             return NOT_FOUND
 
@@ -223,7 +225,7 @@ NOT_FOUND = refusal(404, "not_found", "there is no message with this id")
 
 
 def _unreadable(error: StorageError) -> Answer:
-    log.warning("read.failed", error=error.message)
+    log.warning("messages cannot be read", error=error.message)
     return busy("messages cannot be read at the moment; sending goes on")
 
 

@@ -20,21 +20,19 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import structlog
-
 from postalynk.ingest import claims
 from postalynk.ingest.answers import Answer, busy, refusal
 from postalynk.ingest.border import partition_of
 from postalynk.ingest.claims import Claim
 from postalynk.ingest.receipt import Receipt
+from postalynk.observability import get_logger
 
 if TYPE_CHECKING:
     from postalynk.ingest.acceptor import Acceptor
-    from postalynk.ingest.metrics import Metrics
     from postalynk.model import AcceptedMessage
     from postalynk.queue.protocol import Queue
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MAX_KEY = 256
 LIFETIME_US = 24 * 3600 * 1_000_000
@@ -96,13 +94,10 @@ def check_key(key: bytes) -> Answer | None:
 class Idempotency:
     """Answers requests with a key; belongs to one event loop."""
 
-    def __init__(
-        self, queue: Queue, acceptor: Acceptor, metrics: Metrics, clock: Callable[[], int]
-    ) -> None:
+    def __init__(self, queue: Queue, acceptor: Acceptor, clock: Callable[[], int]) -> None:
         """``clock`` gives microseconds since the Unix epoch."""
         self._queue = queue
         self._acceptor = acceptor
-        self._metrics = metrics
         self._clock = clock
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._memory = 0
@@ -120,7 +115,6 @@ class Idempotency:
         if entry is not None:
             if entry.request != request:
                 return CONFLICT
-            self._metrics.replayed.inc()
             self._entries.move_to_end(name)
             if entry.claim is not None:
                 return entry.claim.receipt.answer()
@@ -141,7 +135,7 @@ class Idempotency:
         try:
             answer, claim = await self._settle(org, name, entry.request, attempt)
         except Exception:
-            log.exception("idempotency.failed")
+            log.exception("settling an idempotency key failed")
         finally:
             future, entry.answer = entry.answer, None
             if claim is None:
@@ -159,7 +153,6 @@ class Idempotency:
         if claim is not None and claim.request != request:
             return CONFLICT, None
         if claim is not None and (claim.is_done or found.issuperset(claim.receipt.accepted())):
-            self._metrics.replayed.inc()
             return claim.receipt.answer(), self._mark(partition, name, claim)
         prepared = attempt.prepare(claim.receipt.message_ids() if claim is not None else None)
         if isinstance(prepared, Answer):

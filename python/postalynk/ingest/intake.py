@@ -12,23 +12,22 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from postalynk.ingest import idempotency
 from postalynk.ingest.acceptor import Acceptor
 from postalynk.ingest.answers import Answer, busy, refusal
 from postalynk.ingest.body import Body, Budget, ClientGone, Receive, bearer, check_head, read_head
 from postalynk.ingest.compose import Composer
 from postalynk.ingest.idempotency import Idempotency, Prepared
-from postalynk.ingest.metrics import Metrics
 from postalynk.ingest.recent import Recent
 from postalynk.ingest.requests import Reading
+from postalynk.observability import get_logger
 
 if TYPE_CHECKING:
     from postalynk.control.directory import Directory, Grant
     from postalynk.model import AcceptedMessage
+    from postalynk.observability import Metrics
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -96,7 +95,7 @@ class Intake:
         except ClientGone:
             return
         except Exception:
-            log.exception("accept.failed", path=scope["path"])
+            log.exception("accept failed", path=scope["path"])
             answer = refusal(500, "application_error", "an unexpected error; it has been logged")
         await send_answer(send, answer, self._parts.metrics)
 
@@ -141,8 +140,6 @@ class Intake:
         if not await asyncio.shield(self._parts.acceptor.submit(messages, attempt.size)):
             return NOT_STORED
         attempt.accepted(messages)
-        if receipt.errors:
-            self._parts.metrics.rejected_entries.inc(len(receipt.errors))
         return receipt.answer()
 
 

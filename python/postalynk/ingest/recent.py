@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from postalynk.ingest.compose import uuid_text
 
 if TYPE_CHECKING:
     from postalynk.model import AcceptedMessage, Mailbox
@@ -18,7 +20,7 @@ CAPACITY = 20_000
 """Messages: some seconds at the design's peak, about 30 MB."""
 
 Lists = tuple[list["Mailbox"], list["Mailbox"], list["Mailbox"], list["Mailbox"]]
-Entry = tuple[str, int, "Mailbox", Lists, str, list[tuple[str, str]], list[str]]
+Entry = tuple[str, int, "Mailbox", Lists, str, list[tuple[str, str]], list[str], str, str]
 
 
 class Recent:
@@ -26,27 +28,31 @@ class Recent:
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._entries: OrderedDict[bytes, Entry] = OrderedDict()
 
     def add(self, messages: Sequence[AcceptedMessage]) -> None:
         """Remember messages that are durable."""
         entries = self._entries
         for m in messages:
             lists = (m.to, m.cc, m.bcc, m.reply_to)
-            entry = (m.org, m.accepted_at_us, m.from_, lists, m.subject, m.tags, m.recipients)
-            entries[m.message_id[:36]] = entry
+            entry = (
+                *(m.org, m.accepted_at_us, m.from_, lists, m.subject, m.tags, m.recipients),
+                *(m.lane, m.message_id),
+            )
+            entries[m.id] = entry
         while len(entries) > self._capacity:
             entries.popitem(last=False)
 
-    def message(self, org: str, message_id: str) -> dict[str, Any] | None:
+    def message(self, org: str, id_: bytes) -> dict[str, Any] | None:
         """The object of ``GET /emails/{id}``, still queued; None when unknown or foreign."""
-        entry = self._entries.get(message_id)
+        entry = self._entries.get(id_)
         if entry is None or entry[0] != org:
             return None
-        _, at_us, sender, (to, cc, bcc, reply_to), subject, tags, recipients = entry
+        _, at_us, sender, lists, subject, tags, recipients, lane, message_id = entry
+        to, cc, bcc, reply_to = lists
         return {
             "object": "email",
-            "id": message_id,
+            "id": uuid_text(id_),
             "from": shown(sender),
             "to": [shown(m) for m in to],
             "cc": [shown(m) for m in cc],
@@ -56,13 +62,20 @@ class Recent:
             "created_at": _time(at_us),
             "last_event": "queued",
             "tags": [{"name": name, "value": value} for name, value in tags],
-            "deliveries": [{"recipient": address, "state": "queued"} for address in recipients],
+            "priority": lane,
+            "message_id": message_id,
+            "deliveries": [
+                {"recipient": index, "address": address, "state": "queued", "attempts": 0}
+                for index, address in enumerate(recipients)
+            ],
         }
 
-    def knows(self, org: str, message_id: str) -> bool:
-        """Whether the organization's message is among them."""
-        entry = self._entries.get(message_id)
-        return entry is not None and entry[0] == org
+    def events(self, org: str, id_: bytes) -> list[dict[str, Any]] | None:
+        """The acceptance, the one event known here; None when unknown or foreign."""
+        entry = self._entries.get(id_)
+        if entry is None or entry[0] != org:
+            return None
+        return [{"object": "event", "type": "accepted", "created_at": _time(entry[1])}]
 
 
 def shown(mailbox: Mailbox) -> str:
@@ -71,4 +84,4 @@ def shown(mailbox: Mailbox) -> str:
 
 
 def _time(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us / 1_000_000, UTC).isoformat().replace("+00:00", "Z")
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)).isoformat()
