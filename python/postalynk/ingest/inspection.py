@@ -147,7 +147,9 @@ class Inspection:
                 continue
             self._names(tag, TAG_FIELDS, f"{at}.")
             for part in TAG_FIELDS:
-                self._text(tag.get(part), f"{at}.{part}", checks.tag, is_entry=True)
+                if tag.get(part) is None:
+                    self._add(f"{at}.{part}", None, "is missing", f"give the tag a {part}")
+                self._text(tag.get(part), f"{at}.{part}", checks.tag)
             name = tag.get("name")
             if isinstance(name, str) and name in names:
                 self._add(f"{at}.name", name, "names a tag twice", "give each tag one value")
