@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from functools import cache
 from typing import Any
 
 import httpx
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from postalynk.control.operations import Control
 from postalynk.control.secrets import Secrets
+from postalynk.control.values import Domain
 from postalynk.errors import StorageError
 from postalynk.ingest.app import IngestContext, Readiness, build_app
 from postalynk.observability import Metrics
@@ -26,13 +24,6 @@ MESSAGE: dict[str, Any] = {
     "subject": "Hello",
     "text": "Hi",
 }
-
-
-@cache
-def rsa_pem() -> bytes:
-    """One key for all tests: making one takes a tenth of a second."""
-    key = generate_private_key(65537, 2048)
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def message(**changes: Any) -> dict[str, Any]:
@@ -86,8 +77,9 @@ class Service:
         self.control = Control(self.queue, Secrets(bytes(32)), clock=self.clock)
         self.own = self.control.create_organization("Own")
         self.foreign = self.control.create_organization("Foreign")
-        self.control.add_domain("example.com", self.own.org, rsa_pem())
-        self.control.add_domain("foreign.example", self.foreign.org, rsa_pem())
+        # Without keys, which accept has no use for and which take a while to make.
+        self.control._write(Domain(name="example.com", org=self.own.org, keys=[]))
+        self.control._write(Domain(name="foreign.example", org=self.foreign.org, keys=[]))
         self.reader = FakeReader()
         self.metrics = Metrics()
         self.readiness = Readiness(is_ready=True, checks={"queue": "ok"})
@@ -113,6 +105,7 @@ class Service:
         return httpx.AsyncClient(
             transport=httpx.ASGITransport(app or self.app),
             base_url="http://api",
+            verify=False,  # no TLS here, and building its context takes longer than a test
             headers={"authorization": f"Bearer {api_key or self.own.api_key}"},
         )
 
