@@ -13,6 +13,9 @@ from postalynk.control.secrets import Secrets
 from postalynk.control.values import Domain
 from postalynk.errors import StorageError
 from postalynk.ingest.app import IngestContext, Readiness, build_app
+from postalynk.ingest.compose import Composer
+from postalynk.ingest.idempotency import Prepared
+from postalynk.ingest.requests import Reading
 from postalynk.observability import Metrics
 from postalynk.settings import Api
 from tests.fakes.queue import MemoryQueue
@@ -124,6 +127,16 @@ class Service:
     def count(self, name: str, **labels: str) -> float:
         """A metric's value."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+def read(service: Service, tree: dict[str, Any]) -> Prepared:
+    """What the fast pass makes of a good message of the own organization."""
+    organization = service.control.directory.organization(service.own.org)
+    assert organization is not None
+    composer = Composer(service.control.directory, organization, service.clock())
+    prepared = Reading(composer, is_batch=False, is_strict=False).prepare(json.dumps(tree).encode())
+    assert isinstance(prepared, Prepared)
+    return prepared
 
 
 async def settle() -> None:

@@ -45,7 +45,7 @@ async def test_strict_refuses_all_for_one(service: Service) -> None:
     response = await service.post(batch, BATCH, x_batch_validation="strict")
     assert response.status_code == 422
     fields = [problem["field"] for problem in response.json()["errors"]]
-    assert fields == ["[2].subject", "[1].to[1]"] or fields == ["[1].to[1]", "[2].subject"]
+    assert sorted(fields) == ["[1].to[1]", "[2].subject"]
     assert service.accepted() == 0
 
 
@@ -57,9 +57,7 @@ async def test_a_batch_without_one_good_entry_is_refused(service: Service) -> No
 
 @pytest.mark.parametrize("count", [0, 1001])
 @pytest.mark.parametrize("subject", ["fine", 5])
-async def test_a_batch_has_1_to_1000_entries(
-    service: Service, count: int, subject: object
-) -> None:
+async def test_a_batch_has_1_to_1000_entries(service: Service, count: int, subject: object) -> None:
     response = await service.post([message(subject=subject)] * count, BATCH)
     assert response.status_code == 422
     assert service.accepted() == 0

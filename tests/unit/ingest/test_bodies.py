@@ -105,7 +105,15 @@ async def test_a_head_is_judged_alone(
 @pytest.mark.parametrize(
     "raw",
     [
-        *(b"", b"{", b"nonsense", b'{"from":}', b'\xff\xfe{"a":1}', b'{"to": NaN}', b'{"a":"x\ny"}'),
+        *(
+            b"",
+            b"{",
+            b"nonsense",
+            b'{"from":}',
+            b'\xff\xfe{"a":1}',
+            b'{"to": NaN}',
+            b'{"a":"x\ny"}',
+        ),
         *(b"[" * 100_000, b'{"to":' * 100_000, b"1" * 5000),
     ],
     ids=lambda raw: repr(raw[:20]),

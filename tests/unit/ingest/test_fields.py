@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from postalynk.ingest.requests import Reading
-from tests.unit.ingest.service import Service, message
+from tests.unit.ingest.service import Service, message, read
 
 WRONG_TYPES = [0, 1.5, True, {"a": 1}]
 NOT_IN_A_HEADER = [
@@ -46,34 +45,9 @@ def cases() -> list[tuple[str, dict[str, Any], str]]:
     for name in ("from_", "subject", "html", "text", "expires_at"):
         for wrong in [*WRONG_TYPES, ["x"]]:
             add(f"{wrong!r}", name.rstrip("_"), **{name: wrong})
-    for wrong in [*NOT_IN_A_HEADER, *ENCODED]:
-        add(f"{wrong!r}", "subject", subject=wrong)
-        add(f"name {wrong!r}", "from", from_=f"{wrong} <shop@example.com>")
-        add(f"address {wrong!r}", "from", from_=f"{wrong}@example.com")
-        for name in ("to", "cc", "bcc", "reply_to"):
-            add(f"name {wrong!r}", f"{name}[1]", **{name: ["b@y.example", f"{wrong} <a@y.example>"]})
-            add(f"address {wrong!r}", name, **{name: f"{wrong}@y.example"})
-        file = FILE | {"filename": wrong}
-        add(f"{wrong!r}", "attachments[0].filename", attachments=[file])
-        add(f"{wrong!r}", "attachments[0].content_id", attachments=[FILE | {"content_id": wrong}])
-        add(f"{wrong!r}", "attachments[0].content_type", attachments=[FILE | {"content_type": wrong}])
-        add(f"{wrong!r}", "tags[0].name", tags=[{"name": wrong, "value": "v"}])
-        add(f"{wrong!r}", "tags[0].value", tags=[{"name": "n", "value": wrong}])
-    for wrong in NOT_IN_A_HEADER:
-        add(f"value {wrong!r}", 'headers["X-A"]', headers={"X-A": wrong})
+    add_breaks(add)
+    add_mailboxes(add)
     add("long", "subject", subject="x" * 999)
-    for name in ("to", "cc", "bcc", "reply_to"):
-        for wrong in WRONG_TYPES:
-            add(f"{wrong!r}", name, **{name: wrong})
-            add(f"entry {wrong!r}", f"{name}[0]", **{name: [wrong]})
-        add("entry null", f"{name}[0]", **{name: [None]})
-        add("entry list", f"{name}[0]", **{name: [["b@y.example"]]})
-        add("51", name, **{name: [f"b{n}@y.example" for n in range(51)]})
-        for wrong in BAD_ADDRESSES:
-            add(f"{wrong[:40]!r}", name, **{name: wrong})
-        add("long name", name, **{name: "n" * 257 + " <b@y.example>"})
-    for wrong in BAD_ADDRESSES:
-        add(f"{wrong[:40]!r}", "from", from_=wrong)
     add("empty", "to", to=[])
     for name in ("html", "text"):
         add("NUL", name, **{name: "a\0b"})
@@ -82,17 +56,7 @@ def cases() -> list[tuple[str, dict[str, Any], str]]:
     add("empty content", "html", text="", html="", attachments=[])
     add_headers(add)
     add_attachments(add)
-    for wrong in [*WRONG_TYPES, "x"]:
-        add(f"{wrong!r}", "tags", tags=wrong)
-    for wrong in [0, True, "x", ["x"], None]:
-        add(f"entry {wrong!r}", "tags[0]", tags=[wrong])
-    add("no value", "tags[0].value", tags=[{"name": "n"}])
-    add("no name", "tags[0].name", tags=[{"value": "v"}])
-    add("empty name", "tags[0].name", tags=[{"name": "", "value": "v"}])
-    add("long", "tags[0].value", tags=[{"name": "n", "value": "v" * 257}])
-    add("twice", "tags[1].name", tags=[{"name": "n", "value": v} for v in "ab"])
-    add("51", "tags", tags=[{"name": f"n{i}", "value": "v"} for i in range(51)])
-    add("unknown", "tags[0].valeu", tags=[{"name": "n", "value": "v", "valeu": 1}])
+    add_tags(add)
     for wrong in [*WRONG_TYPES, "urgent", "HIGH", ""]:
         add(f"{wrong!r}", "priority", priority=wrong)
     for text in ("", "tomorrow", "2030-01-31", "2030-01-31T12:00:00", "2001-01-01T00:00:00Z"):
@@ -107,10 +71,72 @@ def cases() -> list[tuple[str, dict[str, Any], str]]:
 
 BAD_ADDRESSES = [
     *("", " ", "a", "@y.example", "a@", "a@@y.example", "a@y", "a b@y.example", ".a@y.example"),
-    *("a..b@y.example", "a@-y.example", "a@y..example", "a@y.example, b@y.example", "a@y_z.example"),
+    *(
+        "a..b@y.example",
+        "a@-y.example",
+        "a@y..example",
+        "a@y.example, b@y.example",
+        "a@y_z.example",
+    ),
     *("<a@y.example", "a@y.example>", "a@127.0.0.1", "a@[127.0.0.1]"),
     *("x" * 65 + "@y.example", "a@" + "x" * 64 + ".example", "a@" + "y." * 130 + "example"),
 ]
+
+
+def add_breaks(add: Any) -> None:
+    """Line breaks, NUL and other controls, plain and encoded, wherever a header is made."""
+    for wrong in [*NOT_IN_A_HEADER, *ENCODED]:
+        add(f"{wrong!r}", "subject", subject=wrong)
+        add(f"name {wrong!r}", "from", from_=f"{wrong} <shop@example.com>")
+        add(f"address {wrong!r}", "from", from_=f"{wrong}@example.com")
+        for name in ("to", "cc", "bcc", "reply_to"):
+            add(
+                f"name {wrong!r}", f"{name}[1]", **{name: ["b@y.example", f"{wrong} <a@y.example>"]}
+            )
+            add(f"address {wrong!r}", name, **{name: f"{wrong}@y.example"})
+        file = FILE | {"filename": wrong}
+        add(f"{wrong!r}", "attachments[0].filename", attachments=[file])
+        add(f"{wrong!r}", "attachments[0].content_id", attachments=[FILE | {"content_id": wrong}])
+        add(
+            f"{wrong!r}",
+            "attachments[0].content_type",
+            attachments=[FILE | {"content_type": wrong}],
+        )
+        add(f"{wrong!r}", "tags[0].name", tags=[{"name": wrong, "value": "v"}])
+        add(f"{wrong!r}", "tags[0].value", tags=[{"name": "n", "value": wrong}])
+    for wrong in NOT_IN_A_HEADER:
+        add(f"value {wrong!r}", 'headers["X-A"]', headers={"X-A": wrong})
+
+
+def add_mailboxes(add: Any) -> None:
+    """Cases of senders and recipients."""
+    for name in ("to", "cc", "bcc", "reply_to"):
+        for wrong in WRONG_TYPES:
+            add(f"{wrong!r}", name, **{name: wrong})
+            add(f"entry {wrong!r}", f"{name}[0]", **{name: [wrong]})
+        add("entry null", f"{name}[0]", **{name: [None]})
+        add("entry list", f"{name}[0]", **{name: [["b@y.example"]]})
+        add("51", name, **{name: [f"b{n}@y.example" for n in range(51)]})
+        for wrong in BAD_ADDRESSES:
+            add(f"{wrong[:40]!r}", name, **{name: wrong})
+        add("long name", name, **{name: "n" * 257 + " <b@y.example>"})
+    for wrong in BAD_ADDRESSES:
+        add(f"{wrong[:40]!r}", "from", from_=wrong)
+
+
+def add_tags(add: Any) -> None:
+    """Cases of tags."""
+    for wrong in [*WRONG_TYPES, "x"]:
+        add(f"{wrong!r}", "tags", tags=wrong)
+    for wrong in [0, True, "x", ["x"], None]:
+        add(f"entry {wrong!r}", "tags[0]", tags=[wrong])
+    add("no value", "tags[0].value", tags=[{"name": "n"}])
+    add("no name", "tags[0].name", tags=[{"value": "v"}])
+    add("empty name", "tags[0].name", tags=[{"name": "", "value": "v"}])
+    add("long", "tags[0].value", tags=[{"name": "n", "value": "v" * 257}])
+    add("twice", "tags[1].name", tags=[{"name": "n", "value": v} for v in "ab"])
+    add("51", "tags", tags=[{"name": f"n{i}", "value": "v"} for i in range(51)])
+    add("unknown", "tags[0].valeu", tags=[{"name": "n", "value": "v", "valeu": 1}])
 
 
 def add_headers(add: Any) -> None:
@@ -121,7 +147,16 @@ def add_headers(add: Any) -> None:
         add(f"{wrong!r}", 'headers["X-A"]', headers={"X-A": wrong})
     for name in ("", "X A", "X:A", "X-Ä", "X\r\nBcc", "x" * 77):
         add(f"name {name!r}", f'headers["{name}"]', headers={name: "v"})
-    for name in ("From", "to", "BCC", "Subject", "Date", "Message-ID", "DKIM-Signature", "Received"):
+    for name in (
+        "From",
+        "to",
+        "BCC",
+        "Subject",
+        "Date",
+        "Message-ID",
+        "DKIM-Signature",
+        "Received",
+    ):
         add("reserved", f'headers["{name}"]', headers={name: "v"})
     add("twice", 'headers["x-a"]', headers={"X-A": "1", "x-a": "2"})
     add("101", "headers", headers={f"X-{n}": "v" for n in range(101)})
@@ -137,13 +172,33 @@ def add_attachments(add: Any) -> None:
     for name in ("filename", "content_type", "content_id"):
         for wrong in [*WRONG_TYPES, ["x"]]:
             add(f"{wrong!r}", f"{at}.{name}", attachments=[FILE | {name: wrong}])
-    for wrong in [*WRONG_TYPES, None, "?", "aGk=aGk=", "a", "aGk\0", ["a"], [256], [-1], [True], [1.5]]:
+    for wrong in [
+        *WRONG_TYPES,
+        None,
+        "?",
+        "aGk=aGk=",
+        "a",
+        "aGk\0",
+        ["a"],
+        [256],
+        [-1],
+        [True],
+        [1.5],
+    ]:
         add(f"{wrong!r}", f"{at}.content", attachments=[FILE | {"content": wrong}])
     add("missing", f"{at}.content", attachments=[{"filename": "a"}])
     add("missing", f"{at}.filename", attachments=[{"content": B64}])
     for wrong in ("", ".", "..", "a/b", "/etc/passwd", "a\\b", "x" * 256, "ü" * 128):
         add(f"{wrong!r}", f"{at}.filename", attachments=[FILE | {"filename": wrong}])
-    for wrong in ("", "text", "text/", "/plain", "multipart/mixed", "Multipart/x", "text/plain; name=x"):
+    for wrong in (
+        "",
+        "text",
+        "text/",
+        "/plain",
+        "multipart/mixed",
+        "Multipart/x",
+        "text/plain; name=x",
+    ):
         add(f"{wrong!r}", f"{at}.content_type", attachments=[FILE | {"content_type": wrong}])
     for wrong in ("", "a b", "<>", "a<b>", "x" * 129, "ü"):
         add(f"{wrong!r}", f"{at}.content_id", attachments=[FILE | {"content_id": wrong}])
@@ -164,9 +219,14 @@ def shared() -> Service:
 
 
 @pytest.mark.parametrize(("request_", "field"), [c[1:] for c in TABLE], ids=[c[0] for c in TABLE])
-async def test_a_wrong_value_is_named(shared: Service, request_: dict[str, Any], field: str) -> None:
+async def test_a_wrong_value_is_named(
+    shared: Service, request_: dict[str, Any], field: str
+) -> None:
     before = shared.accepted()
-    for path, tree, at in (("/emails", request_, field), ("/emails/batch", [request_], f"[0].{field}")):
+    for path, tree, at in (
+        ("/emails", request_, field),
+        ("/emails/batch", [request_], f"[0].{field}"),
+    ):
         response = await shared.post(tree, path)
         answer = response.json()
         assert response.status_code == 422, answer
@@ -210,15 +270,10 @@ GOOD = [
 
 @pytest.mark.parametrize("changes", GOOD, ids=str)
 async def test_a_good_value_is_taken(service: Service, changes: dict[str, Any]) -> None:
-    tree = MESSAGE_WITH(changes)
-    response = await service.post(tree)
+    response = await service.post(message(**changes))
     assert response.status_code == 202, response.text
     assert set(response.json()) == {"id"}
     assert service.accepted() == 1
-
-
-def MESSAGE_WITH(changes: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-    return message(**changes)
 
 
 async def test_every_problem_is_listed_at_once(service: Service) -> None:
@@ -272,14 +327,3 @@ def test_duplicate_recipients_are_one(service: Service) -> None:
     assert one.message_id.endswith("@example.com")
     assert one.dkim_domain == "example.com"
     assert one.reverse_path == "shop@example.com"
-
-
-def read(service: Service, tree: dict[str, Any]) -> Any:
-    import json
-
-    from postalynk.ingest.compose import Composer
-
-    organization = service.control.directory.organization(service.own.org)
-    assert organization is not None
-    composer = Composer(service.control.directory, organization, service.clock())
-    return Reading(composer, is_batch=False, is_strict=False).prepare(json.dumps(tree).encode())

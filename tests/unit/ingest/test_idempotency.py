@@ -10,13 +10,20 @@ import httpx
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from postalynk.errors import QueueError
 from postalynk.ingest import claims
+from postalynk.ingest.acceptor import Acceptor
 from postalynk.ingest.border import partition_of
 from postalynk.ingest.claims import Claim
-from postalynk.ingest.idempotency import LIFETIME_US
+from postalynk.ingest.idempotency import LIFETIME_US, Idempotency
 from postalynk.ingest.receipt import Receipt
 from tests.fakes.queue import MemoryQueue
 from tests.unit.ingest.service import START_US, Service, message
@@ -64,7 +71,7 @@ async def test_law_same_answer(service: Service, path: str) -> None:
 
 @pytest.mark.parametrize("is_restarted", [False, True])
 async def test_law_other_body_conflicts(service: Service, *, is_restarted: bool) -> None:
-    """Law `other_body_conflicts`: 409, in memory and after a restart; also another route or mode."""
+    """Law `other_body_conflicts`: 409, in memory and after a restart; so does another route."""
     await service.post(message(), **KEY)
     if is_restarted:
         service.app = service.build()
@@ -168,10 +175,7 @@ async def test_the_sweep_removes_what_has_expired_and_nothing_else() -> None:
     assert stored(service, "new") is not None
 
 
-def _idempotency(service: Service) -> Any:
-    from postalynk.ingest.acceptor import Acceptor
-    from postalynk.ingest.idempotency import Idempotency
-
+def _idempotency(service: Service) -> Idempotency:
     return Idempotency(service.queue, Acceptor(service.queue, service.metrics), service.clock)
 
 
@@ -305,15 +309,8 @@ class OneKeyOneMessage(RuleBasedStateMachine):
             assert all(count == 1 for count in self.copies(key)), key
 
 
-OneKeyOneMessage.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None
-)
-
-
-class TestLaw(OneKeyOneMessage.TestCase):
-    """Run by pytest under the law's name."""
-
-    def test_law_one_key_one_message(self) -> None:
-        super().runTest()
-
-    runTest = None  # noqa: N815
+def test_law_one_key_one_message() -> None:
+    """Law `one_key_one_message`: see the machine."""
+    run_state_machine_as_test(
+        OneKeyOneMessage, settings=settings(max_examples=25, stateful_step_count=25, deadline=None)
+    )

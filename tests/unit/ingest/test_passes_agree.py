@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from postalynk.ingest.answers import Answer
 from postalynk.ingest.compose import Composer
-from postalynk.ingest.inspection import Inspection
+from postalynk.ingest.inspection import FIELDS, Inspection
 from postalynk.ingest.requests import Reading
-from postalynk.ingest.schema import EmailRequest
+from postalynk.ingest.schema import UNAVAILABLE, EmailRequest
 from tests.unit.ingest.service import Service, message
 
 SERVICE = Service()
@@ -30,15 +30,27 @@ RICH = message(
     expires_at="2031-01-01T00:00:00Z",
 )
 INTERESTING = st.sampled_from(
-    ["", "a\nb", "\0", "a@y.example", "A <a@y.example>", "=?utf-8?q?=0A?=", "%0a", "x" * 1000, "aGk="]
+    [
+        "",
+        "a\nb",
+        "\0",
+        "a@y.example",
+        "A <a@y.example>",
+        "=?utf-8?q?=0A?=",
+        "%0a",
+        "x" * 1000,
+        "aGk=",
+    ]
 )
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), INTERESTING
 )
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["name", "value", "content", "filename", "x"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["name", "value", "content", "filename", "x"]), inner)
+    ),
     max_leaves=6,
 )
 
@@ -101,8 +113,5 @@ def test_nothing_crashes_the_reading(tree: Any) -> None:
 
 
 def test_the_two_passes_know_the_same_fields() -> None:
-    from postalynk.ingest.inspection import FIELDS
-    from postalynk.ingest.schema import UNAVAILABLE
-
     names = {field.rstrip("_") for field in EmailRequest.__struct_fields__}
     assert names - set(UNAVAILABLE) == set(FIELDS)

@@ -8,7 +8,7 @@ import pytest
 
 from postalynk.ingest.app import Readiness
 from postalynk.ingest.recent import Recent
-from tests.unit.ingest.service import START_US, Service, message
+from tests.unit.ingest.service import START_US, Service, message, read
 
 
 async def test_a_message_is_there_right_after_202(service: Service) -> None:
@@ -94,8 +94,6 @@ async def test_unknown_routes_answer_in_json(
 
 
 def test_the_ring_forgets_the_oldest(service: Service) -> None:
-    from tests.unit.ingest.test_fields import read
-
     ring = Recent(capacity=3)
     messages = [read(service, message()).messages[0] for _ in range(5)]
     ring.add(messages)
@@ -104,4 +102,4 @@ def test_the_ring_forgets_the_oldest(service: Service) -> None:
     shown = ring.message(service.own.org, messages[4].id)
     assert shown is not None
     assert shown["created_at"] == "2030-03-17T17:46:40+00:00"
-    assert START_US == messages[4].accepted_at_us
+    assert messages[4].accepted_at_us == START_US
