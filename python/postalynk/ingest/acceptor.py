@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-MAX_ROUND_BYTES = 32_000_000
-"""Of request bodies in one append: encoding copies them once more."""
+MAX_ROUND_BYTES = 16_000_000
+"""Of request bodies in one append. Addresses stand in a message's records up to seven times as long
+as in its request, and the queue takes 128 MiB at once: what could exceed that is larger than this,
+so it is alone in its round and fails nobody else."""
 ALONG_DELAY_S = 1.0
 
 
@@ -123,7 +125,7 @@ class Acceptor:
     def _take(self) -> list[_Work]:
         works: list[_Work] = []
         size = 0
-        while self._waiting and (not works or size < MAX_ROUND_BYTES):
+        while self._waiting and (not works or size + self._waiting[0].size <= MAX_ROUND_BYTES):
             work = self._waiting.popleft()
             works.append(work)
             size += work.size

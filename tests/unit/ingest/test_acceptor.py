@@ -137,3 +137,23 @@ async def test_closing_writes_what_waits() -> None:
     await acceptor.close()
     assert durable.done()
     assert queue.get("email.idempotency", 0, [b"a", b"b"]) == [b"1", b"2"]
+
+
+async def test_a_large_request_is_alone_in_its_round() -> None:
+    queue = MemoryQueue()
+    gate = Gate(queue)
+    acceptor = Acceptor(queue, Metrics())
+    sizes = [1, 20_000_000, 1, 10_000_000, 10_000_000, 1]
+    waiting = [
+        acceptor.submit((), size, [("email.idempotency", 0, b"%d" % n, b"v")])
+        for n, size in enumerate(sizes)
+    ]
+    gate.is_open.set()
+    assert all(await asyncio.gather(*waiting))
+    assert [[a[2] for a in appends] for appends in queue.appends] == [
+        [b"0"],
+        [b"1"],
+        [b"2", b"3"],
+        [b"4", b"5"],
+    ]
+    await acceptor.close()

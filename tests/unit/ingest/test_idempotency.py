@@ -250,7 +250,8 @@ class OneKeyOneMessage(RuleBasedStateMachine):
 
     async def post(self, key: str, body: int) -> httpx.Response:
         entries = self.entries(key, body)
-        tree, path = (entries, "/emails/batch") if body else (entries[0], "/emails")
+        tree: Any = entries if body else entries[0]
+        path = "/emails/batch" if body else "/emails"
         return await self.service.post(tree, path, idempotency_key=key)
 
     def note(self, key: str, body: int, answers: list[httpx.Response]) -> None:
