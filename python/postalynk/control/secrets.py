@@ -69,10 +69,10 @@ def load(path: Path) -> Secrets:
     Raises ControlError when the file can be read by others, is unreadable or is not a key.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         _create(path)
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise ControlError(
             f"cannot read {path}: {error.strerror}", fix="check its owner"

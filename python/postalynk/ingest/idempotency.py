@@ -59,8 +59,8 @@ class Attempt(Protocol):
         """Validate, and compose under the ids given or under fresh ones; or the refusal."""
         ...
 
-    def accepted(self, messages: Sequence[AcceptedMessage]) -> None:
-        """These are durable now."""
+    def accepted(self, receipt: Receipt, messages: Sequence[AcceptedMessage]) -> None:
+        """These are durable now; the entries the receipt names as errors are refused."""
         ...
 
 
@@ -168,7 +168,7 @@ class Idempotency:
         messages = [m for m in prepared.messages if m.id not in found]
         if not await self._acceptor.submit(messages, attempt.size):
             return UNKNOWN, None
-        attempt.accepted(messages)
+        attempt.accepted(claim.receipt, messages)
         return claim.receipt.answer(), self._mark(partition, name, claim)
 
     def _look_up(self, partition: int, name: bytes) -> tuple[Claim | None, set[bytes]]:

@@ -18,6 +18,7 @@ from postalynk.ingest.answers import Answer, busy, refusal
 from postalynk.ingest.body import Body, Budget, ClientGone, Receive, bearer, check_head, read_head
 from postalynk.ingest.compose import Composer
 from postalynk.ingest.idempotency import Idempotency, Prepared
+from postalynk.ingest.receipt import Receipt
 from postalynk.ingest.recent import Recent
 from postalynk.ingest.requests import Reading
 from postalynk.observability import get_logger
@@ -53,19 +54,21 @@ class IntakeParts:
 class _Attempt:
     """One request as `Idempotency` sees it."""
 
-    __slots__ = ("_body", "_reading", "_recent", "size")
+    __slots__ = ("_body", "_parts", "_reading", "size")
 
-    def __init__(self, reading: Reading, body: bytes, recent: Recent) -> None:
+    def __init__(self, reading: Reading, body: bytes, parts: IntakeParts) -> None:
         self._reading = reading
         self._body = body
-        self._recent = recent
+        self._parts = parts
         self.size = len(body)
 
     def prepare(self, ids: list[bytes] | None) -> Prepared | Answer:
         return self._reading.prepare(self._body, ids)
 
-    def accepted(self, messages: Sequence[AcceptedMessage]) -> None:
-        self._recent.add(messages)
+    def accepted(self, receipt: Receipt, messages: Sequence[AcceptedMessage]) -> None:
+        self._parts.recent.add(messages)
+        if receipt.errors:
+            self._parts.metrics.rejected.labels("validation_error").inc(len(receipt.errors))
 
 
 def authenticate(directory: Directory, authorization: bytes | None) -> Grant | Answer:
@@ -122,7 +125,7 @@ class Intake:
             composer = Composer(parts.directory, grant.organization, parts.clock())
             is_strict = mode == b"strict"
             reading = Reading(composer, is_batch=is_batch, is_strict=is_strict)
-            attempt = _Attempt(reading, body, parts.recent)
+            attempt = _Attempt(reading, body, parts)
             if head.idempotency_key is None:
                 return await self._accept(attempt)
             request = hashlib.sha256(b"%d%d" % (is_batch, is_strict) + body).digest()
@@ -139,7 +142,7 @@ class Intake:
         # Shielded: a caller that hangs up does not take its message back.
         if not await asyncio.shield(self._parts.acceptor.submit(messages, attempt.size)):
             return NOT_STORED
-        attempt.accepted(messages)
+        attempt.accepted(receipt, messages)
         return receipt.answer()
 
 

@@ -81,8 +81,12 @@ def test_a_file_without_a_key_is_refused(tmp_path: Path, text: bytes) -> None:
     assert "restore" in refused.value.fix
 
 
-def test_a_link_is_not_followed(tmp_path: Path) -> None:
-    load(tmp_path / "real")
-    (tmp_path / "master.key").symlink_to(tmp_path / "real")
+def test_of_a_link_the_target_is_judged(tmp_path: Path) -> None:
+    """Orchestrators mount secrets as links."""
+    real, link = tmp_path / "real", tmp_path / "master.key"
+    sealed = load(real).seal(b"x", "p")
+    link.symlink_to(real)
+    assert load(link).unseal(sealed, "p") == b"x"
+    real.chmod(0o644)
     with pytest.raises(ControlError):
-        load(tmp_path / "master.key")
+        load(link)

@@ -32,6 +32,7 @@ async def test_bad_entries_are_reported_at_their_index_and_the_others_are_accept
     assert [error["index"] for error in answer["errors"]] == [1, 2, 4]
     assert all(error["message"] for error in answer["errors"])
     assert service.accepted() == 2
+    assert service.count("postalynk_rejected_total", reason="validation_error") == 3
 
 
 async def test_a_wrong_type_in_one_entry_spoils_no_other(service: Service) -> None:
