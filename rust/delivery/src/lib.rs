@@ -1,1 +1,69 @@
-//! Postalynk delivery.
+//! The delivery engine: batches of deliveries in, one outcome per attempt out.
+//!
+//! **Problem.** Thousands of messages a second must leave to thousands of receivers, each with its
+//! own limits, its own speed and its own trouble; none may be lost, none silently sent twice, and
+//! none may slow down the others.
+//! **Model.** Deliveries pass through stages that hand over batches: admitted (decoded, fanned out,
+//! counted in the [`Engine`]'s window) → *routable* (their site is known) → dispatched (the policy
+//! chose a pool) → ready on a *path* (source and hosts) → composed and signed → on a connection →
+//! an outcome, which is over once it is recorded. Paths live in shards, each one thread with its own
+//! runtime that owns its paths, so no lock is shared by them; composing and signing run on a pool
+//! of their own; nothing here calls Python.
+//! **Invariants.** What is admitted comes out as exactly one outcome, unless the engine stops first:
+//! then its record was never committed. A low-water mark passes a record only after its outcomes are
+//! recorded. The journal has a slot of every attempt whose content may have left.
+//! **Laws.** See the modules: `tracker`, `timers`, `journal`, `ready`, `pools`, `classify`.
+//! **Not here.** The queue, the policy, when to try again.
+
+#![forbid(unsafe_code)]
+
+mod admit;
+mod ahead;
+mod audit;
+mod breaker;
+mod classify;
+mod clock;
+mod connect;
+mod connection;
+mod delivery;
+mod destination;
+mod dispatch;
+mod done;
+mod driver;
+mod ending;
+mod engine;
+mod error;
+mod inbox;
+mod journal;
+mod metrics;
+mod outcome;
+mod pace;
+mod path;
+mod pools;
+mod prepare;
+mod ready;
+mod reply;
+mod resolve;
+mod restore;
+mod route;
+mod settings;
+mod shard;
+mod shared;
+mod snapshot;
+mod stream;
+mod threads;
+mod timers;
+mod tracker;
+mod window;
+
+pub use admit::Undecodable;
+pub use audit::{Audit, AuditResult};
+pub use classify::{Class, classify};
+pub use delivery::Delivery;
+pub use engine::{Commit, Engine, RouteBatch, Row};
+pub use error::EngineError;
+pub use outcome::{Append, Failure, OutcomeBatch};
+pub use prepare::SignerKey;
+pub use route::{HeaderOp, RouteSpec};
+pub use settings::{Limits, Settings, SiteLimits};
+pub use tracker::decode_note;

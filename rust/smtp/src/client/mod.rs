@@ -17,7 +17,7 @@ use crate::event::{CloseReason, Event, ProtocolError};
 use crate::output::Output;
 use crate::reply::ReplyParser;
 use crate::timeout::{Deadline, Timeout};
-use crate::transaction::{Open, Transaction, Unfinished};
+use crate::transaction::{Open, Transaction, TransactionId, Unfinished};
 use bytes::BytesMut;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -253,6 +253,14 @@ impl Client {
             timeout,
             epoch: self.replies + self.output.written(),
         })
+    }
+
+    /// The transaction whose content is queued and whose final reply is awaited. It changes only in
+    /// [`Self::receive`], so a driver that looks before it writes sees each before its first octet
+    /// of content leaves.
+    #[must_use]
+    pub fn sending(&self) -> Option<TransactionId> {
+        self.finishing.as_ref().map(|open| open.transaction.id)
     }
 
     /// What the receiver offers; empty before [`Event::Ready`].

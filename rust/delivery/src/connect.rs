@@ -1,0 +1,325 @@
+//! From a path to a connection that takes transactions.
+//!
+//! **Order.** Hosts by preference, equals shuffled; of each host every address of a family the
+//! source has; the first that greets is taken. A failed TLS handshake is tried once more in
+//! plaintext on a new connection, which is recorded. A host that greets with a refusal counts as
+//! one that cannot be reached (RFC 5321 section 4.2.2 leaves 554 to the client; others may answer).
+
+use std::future::pending;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use postalynk_smtp::{Client, CloseReason, Config, Event, Phase, Reply, StartTls, Timeout};
+use tokio::sync::oneshot;
+
+use crate::classify::{Class, classify};
+use crate::clock;
+use crate::destination::Hosts;
+use crate::driver::{Driver, Step};
+use crate::ending::{attempt_of, ended};
+use crate::outcome::{End, Finished};
+use crate::path::Path;
+use crate::reply::put_reply;
+use crate::resolve::ToResolver;
+use crate::route::Job;
+use crate::shard::Shard;
+use crate::stream::Stream;
+
+/// Hosts and addresses tried for one connection: more would only keep the path waiting.
+const MOST_HOSTS: usize = 5;
+const MOST_ADDRESSES: usize = 4;
+/// From connecting to EHLO's answer; the RFC's five minutes for the banner, and once more.
+const GREETING: Duration = Duration::from_secs(600);
+
+/// A greeted connection.
+pub(crate) struct Session {
+    pub(crate) driver: Driver,
+    pub(crate) mx: Arc<str>,
+    pub(crate) peer: SocketAddr,
+    /// Protocol and cipher suite; empty: plaintext.
+    pub(crate) tls: String,
+    /// Why TLS was offered and not used.
+    pub(crate) tls_refused: String,
+    pub(crate) connect_us: u32,
+}
+
+/// Why there is none; of several tries the last.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    phase: &'static str,
+    class: Class,
+    reply: Option<Reply>,
+    reason: String,
+    mx: String,
+    peer: String,
+    tls_refused: String,
+    took: Duration,
+}
+
+impl Failure {
+    /// The outcome of a delivery that was to go over the connection.
+    pub(crate) fn finish(&self, job: &Job, now_us: u64) -> Finished {
+        let mut finished = ended(Arc::clone(&job.delivery), End::Deferred, now_us);
+        finished.class = Some(self.class);
+        finished.tried = attempt_of(job);
+        let tried = &mut finished.tried;
+        self.phase.clone_into(&mut tried.phase);
+        self.class.as_str().clone_into(&mut tried.class);
+        tried.mx.clone_from(&self.mx);
+        tried.peer.clone_from(&self.peer);
+        tried.tls_refused.clone_from(&self.tls_refused);
+        tried.total_us = clock::micros(self.took);
+        if let Some(reply) = &self.reply {
+            put_reply(tried, reply);
+        }
+        finished.reason.clone_from(&self.reason);
+        finished
+    }
+}
+
+/// Connects to one of the path's hosts.
+pub(crate) async fn establish(shard: &Rc<Shard>, path: &Path) -> Result<Session, Failure> {
+    let hosts = Arc::clone(&path.destination.borrow());
+    let (names, port): (Vec<Arc<str>>, u16) = match &hosts.hosts {
+        Hosts::Mx(targets) => {
+            let order = targets.order(shard.chance()).into_iter().take(MOST_HOSTS);
+            (
+                order.map(|host| host.name).collect(),
+                shard.links.shared.settings.smtp_port,
+            )
+        }
+        Hosts::SmartHost { host, port } => (vec![Arc::clone(host)], *port),
+    };
+    let mut last = None;
+    for name in names {
+        let addresses = match addresses(shard, path, &name).await {
+            Ok(addresses) => addresses,
+            Err(reason) => {
+                last = Some(failed("dns", Class::Dns, reason, &name));
+                continue;
+            }
+        };
+        for ip in addresses.into_iter().take(MOST_ADDRESSES) {
+            let attempt = Attempt {
+                shard,
+                path,
+                mx: &name,
+                peer: SocketAddr::new(ip, port),
+            };
+            match attempt.make().await {
+                Ok(session) => return Ok(session),
+                Err(failure) => last = Some(failure),
+            }
+        }
+    }
+    Err(last.unwrap_or_else(|| failed("dns", Class::Dns, "no host".to_owned(), "")))
+}
+
+/// The addresses of a host that the source can reach.
+async fn addresses(shard: &Shard, path: &Path, host: &Arc<str>) -> Result<Vec<IpAddr>, String> {
+    let mut found = match host.parse::<IpAddr>() {
+        Ok(literal) => vec![literal],
+        Err(_) => {
+            let (answer, answered) = oneshot::channel();
+            let question = ToResolver::Addresses(Arc::clone(host), answer);
+            let _ = shard.links.resolver.send(question);
+            match answered.await {
+                Ok(addresses) => addresses.map_err(|error| error.to_string())?,
+                Err(_) => return Err("the resolver has stopped".to_owned()),
+            }
+        }
+    };
+    if let Some(from) = path.source.ip {
+        found.retain(|ip| ip.is_ipv4() == from.is_ipv4());
+    }
+    if found.is_empty() {
+        return Err(format!("{host} has no address that the source can reach"));
+    }
+    Ok(found)
+}
+
+fn failed(phase: &'static str, class: Class, reason: String, mx: &str) -> Failure {
+    Failure {
+        phase,
+        class,
+        reply: None,
+        reason,
+        mx: mx.to_owned(),
+        peer: String::new(),
+        tls_refused: String::new(),
+        took: Duration::ZERO,
+    }
+}
+
+/// One address of one host.
+struct Attempt<'a> {
+    shard: &'a Shard,
+    path: &'a Path,
+    mx: &'a Arc<str>,
+    peer: SocketAddr,
+}
+
+/// A failure, or one that plaintext may get around.
+enum Trouble {
+    Failure(Failure),
+    Tls(String),
+}
+
+impl Attempt<'_> {
+    async fn make(&self) -> Result<Session, Failure> {
+        let wanted = if self.shard.links.shared.settings.starttls {
+            StartTls::WhenOffered
+        } else {
+            StartTls::Never
+        };
+        let began = clock::now();
+        let refused = match self.greet(wanted, began, String::new()).await {
+            Ok(session) => return Ok(session),
+            Err(Trouble::Failure(failure)) => return Err(failure),
+            Err(Trouble::Tls(refused)) => refused,
+        };
+        // Opportunistic: mail in plaintext rather than no mail, and the event says so.
+        match self.greet(StartTls::Never, began, refused.clone()).await {
+            Ok(session) => Ok(session),
+            Err(Trouble::Failure(failure)) => Err(Failure {
+                tls_refused: refused,
+                ..failure
+            }),
+            Err(Trouble::Tls(reason)) => {
+                Err(self.failed("starttls", Class::Transport, reason, began))
+            }
+        }
+    }
+
+    async fn greet(
+        &self,
+        starttls: StartTls,
+        began: Instant,
+        tls_refused: String,
+    ) -> Result<Session, Trouble> {
+        let ehlo_name = self.path.source.ehlo.clone();
+        let client = Client::new(Config {
+            ehlo_name,
+            starttls,
+        });
+        let stream = self.connect(began).await.map_err(Trouble::Failure)?;
+        let mut session = Session {
+            driver: Driver::new(client, stream),
+            mx: Arc::clone(self.mx),
+            peer: self.peer,
+            tls: String::new(),
+            tls_refused,
+            connect_us: 0,
+        };
+        let until = clock::now() + GREETING;
+        loop {
+            let is_greeted = self.take_events(&mut session, began).await?;
+            if is_greeted {
+                session.connect_us = clock::micros(clock::now() - began).max(1);
+                return Ok(session);
+            }
+            let phase = phase_of(&session.driver.client);
+            let reason = match session.driver.step(pending(), Some(until)).await {
+                Step::Received | Step::Wrote | Step::Woken => continue,
+                Step::TimedOut(timeout) => format!("timeout waiting for {timeout:?}"),
+                Step::Elapsed => "the greeting took too long".to_owned(),
+                Step::Ended => "the receiver closed the connection".to_owned(),
+                Step::Broke(error) => error.to_string(),
+            };
+            if is_starting_tls(&session) {
+                return Err(Trouble::Tls(format!("after STARTTLS: {reason}")));
+            }
+            return Err(Trouble::Failure(self.failed(
+                phase,
+                Class::Transport,
+                reason,
+                began,
+            )));
+        }
+    }
+
+    /// True when transactions may be submitted.
+    async fn take_events(&self, session: &mut Session, began: Instant) -> Result<bool, Trouble> {
+        while let Some(event) = session.driver.client.next_event() {
+            match event {
+                Event::Ready(_) => return Ok(true),
+                Event::StartTls => {
+                    let limit = Timeout::Handshake.duration();
+                    let handshake = session
+                        .driver
+                        .stream
+                        .start_tls(&self.shard.links.tls, self.mx);
+                    match tokio::time::timeout(limit, handshake).await {
+                        Ok(Ok(tls)) => session.tls = tls,
+                        Ok(Err(error)) => return Err(Trouble::Tls(format!("handshake: {error}"))),
+                        Err(_) => return Err(Trouble::Tls("handshake: timeout".to_owned())),
+                    }
+                    session.driver.client.tls_established();
+                }
+                Event::StartTlsRefused(reply) => session.tls_refused = reply.to_string(),
+                Event::Closed(reason) => {
+                    let phase = phase_of(&session.driver.client);
+                    return Err(Trouble::Failure(self.closed(phase, reason, began)));
+                }
+                // None was submitted, so none can be done.
+                Event::TransactionDone(_) => {}
+            }
+        }
+        Ok(false)
+    }
+
+    async fn connect(&self, began: Instant) -> Result<Stream, Failure> {
+        let limit = Duration::from_secs(self.shard.links.shared.settings.connect_timeout_s);
+        let connecting = Stream::connect(self.path.source.ip, self.peer);
+        let reason = match tokio::time::timeout(limit, connecting).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => format!("cannot connect to {}: {error}", self.peer),
+            Err(_) => format!("cannot connect to {}: timeout", self.peer),
+        };
+        Err(self.failed("connect", Class::Transport, reason, began))
+    }
+
+    fn closed(&self, phase: &'static str, reason: CloseReason, began: Instant) -> Failure {
+        match reason {
+            CloseReason::Refused(reply) | CloseReason::ServiceClosing(reply) => {
+                let class = classify(&reply, Phase::Mail);
+                let mut failure = self.failed(phase, class, reply.to_string(), began);
+                failure.reply = Some(reply);
+                failure
+            }
+            CloseReason::Protocol(error) => {
+                self.failed(phase, Class::Protocol, error.to_string(), began)
+            }
+            CloseReason::TlsUnavailable(_) | CloseReason::Quit => {
+                let reason = "the receiver ended the conversation".to_owned();
+                self.failed(phase, Class::Transport, reason, began)
+            }
+        }
+    }
+
+    fn failed(&self, phase: &'static str, class: Class, reason: String, began: Instant) -> Failure {
+        Failure {
+            peer: self.peer.to_string(),
+            took: clock::now() - began,
+            ..failed(phase, class, reason, self.mx)
+        }
+    }
+}
+
+/// STARTTLS was sent on this connection and nothing came of it yet.
+fn is_starting_tls(session: &Session) -> bool {
+    session.tls.is_empty()
+        && session.tls_refused.is_empty()
+        && session.driver.client.capabilities().starttls
+}
+
+/// Where the greeting stands, by what the core waits for.
+fn phase_of(client: &Client) -> &'static str {
+    match client.deadline().map(|deadline| deadline.timeout) {
+        Some(Timeout::Banner) => "banner",
+        Some(Timeout::Handshake) => "starttls",
+        _ => "ehlo",
+    }
+}

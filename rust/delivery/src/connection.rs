@@ -1,0 +1,469 @@
+//! One connection: transactions in, outcomes out, until there is a reason to close.
+//!
+//! **Model.** A loop of five steps: take what the core reports, offer it the next message, note in
+//! the journal what is about to leave, see whether to close, and let the driver move bytes. The next
+//! message is offered as soon as the content of the last one is queued, so both leave in one write.
+//! **Invariants.** A slot of the journal is written before the first octet of a message's content
+//! leaves; if it cannot be, the connection is given up instead. Every message taken ends here: in an
+//! outcome, or back at the front of its path when the receiver never answered its MAIL.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::AcqRel;
+use std::time::{Duration, Instant};
+
+use postalynk_record::v1::Attempt;
+use postalynk_smtp::{
+    CloseReason, Event, Phase, RecipientResult, Rejection, Reply, SubmitError, Transaction,
+    TransactionDone, TransactionId, Unfinished,
+};
+
+use crate::classify::{Class, classify};
+use crate::clock;
+use crate::connect::{Session, establish};
+use crate::driver::Step;
+use crate::ending::{attempt_of, ended};
+use crate::outcome::{End, Finished};
+use crate::path::Path;
+use crate::prepare::Mail;
+use crate::reply::put_reply;
+use crate::shard::{Shard, Take};
+
+/// How often a message may lose its connection before MAIL is answered and not pay for it.
+const MOST_REQUEUES: u32 = 3;
+/// Time for QUIT to be answered; nobody waits for it.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// The task of a connection.
+pub(crate) async fn run(shard: Rc<Shard>, path: Rc<Path>) {
+    match establish(&shard, &path).await {
+        Ok(session) => {
+            {
+                let mut state = path.state.borrow_mut();
+                state.breaker.succeed();
+                state.established += 1;
+            }
+            // More connections may be worth it, now that one has proven itself.
+            shard.pump(&path);
+            let mut connection = Connection::new(&shard, &path, session);
+            let why = connection.serve().await;
+            connection.lose(&why);
+            path.state.borrow_mut().established -= 1;
+        }
+        Err(failure) => shard.connect_failed(&path, &failure),
+    }
+    shard.connection_closed(&path);
+}
+
+/// A message on its way.
+struct Open {
+    id: TransactionId,
+    mail: Box<Mail>,
+    began: Instant,
+    /// When 354 came.
+    content_at: Option<Instant>,
+    /// When the last octet had left.
+    sent_at: Option<Instant>,
+    slot: Option<u32>,
+    is_first: bool,
+}
+
+/// Why a connection is over.
+struct Why {
+    class: Class,
+    reply: Option<Reply>,
+    reason: String,
+}
+
+struct Connection<'a> {
+    shard: &'a Rc<Shard>,
+    path: &'a Rc<Path>,
+    session: Session,
+    open: Vec<Open>,
+    /// Transactions submitted.
+    submitted: usize,
+    idle_since: Option<Instant>,
+    next_token_at: Option<Instant>,
+    quit_at: Option<Instant>,
+}
+
+impl<'a> Connection<'a> {
+    fn new(shard: &'a Rc<Shard>, path: &'a Rc<Path>, session: Session) -> Self {
+        Self {
+            shard,
+            path,
+            session,
+            open: Vec::with_capacity(2),
+            submitted: 0,
+            idle_since: None,
+            next_token_at: None,
+            quit_at: None,
+        }
+    }
+
+    async fn serve(&mut self) -> Why {
+        loop {
+            if let Some(why) = self.take_events() {
+                return why;
+            }
+            self.offer();
+            if let Err(error) = self.journal() {
+                return transport(format!("the journal cannot be written: {error}"));
+            }
+            self.quit_if_useless();
+            match self.step().await {
+                Step::Received | Step::Woken => {}
+                Step::Wrote => self.note_sent(),
+                Step::Elapsed => {
+                    if let Some(why) = self.overdue() {
+                        return why;
+                    }
+                }
+                Step::TimedOut(timeout) => return transport(format!("timeout: {timeout:?}")),
+                Step::Ended => return transport("the receiver closed the connection".to_owned()),
+                Step::Broke(error) => return transport(error.to_string()),
+            }
+        }
+    }
+
+    /// Outcomes and the end, as the core tells them.
+    fn take_events(&mut self) -> Option<Why> {
+        while let Some(event) = self.session.driver.client.next_event() {
+            match event {
+                Event::TransactionDone(done) => self.done(done),
+                Event::Closed(reason) => return Some(why_closed(reason)),
+                Event::Ready(_) | Event::StartTls | Event::StartTlsRefused(_) => {}
+            }
+        }
+        None
+    }
+
+    /// Gives the core the next message, if it wants one and there is one.
+    fn offer(&mut self) {
+        self.next_token_at = None;
+        while self.quit_at.is_none() && self.session.driver.client.wants_transaction() {
+            if self.submitted >= self.path.site.limits.per_connection {
+                self.quit();
+                return;
+            }
+            match self.shard.take(self.path) {
+                Take::Mail(mail) => self.submit(mail),
+                Take::After(at) => {
+                    self.next_token_at = Some(at);
+                    return;
+                }
+                Take::Nothing => return,
+            }
+        }
+    }
+
+    fn submit(&mut self, mail: Box<Mail>) {
+        let id = TransactionId(self.submitted as u64);
+        let transaction = Transaction {
+            id,
+            reverse_path: mail.reverse_path.clone(),
+            recipients: vec![mail.recipient.clone()],
+            content: mail.content.clone(),
+        };
+        let result = self.session.driver.client.submit(transaction);
+        let open = Open {
+            id,
+            mail,
+            began: clock::now(),
+            content_at: None,
+            sent_at: None,
+            slot: None,
+            is_first: self.submitted == 0,
+        };
+        match result {
+            Ok(()) => {
+                self.submitted += 1;
+                self.idle_since = None;
+                self.shard
+                    .links
+                    .shared
+                    .open_transactions
+                    .fetch_add(1, AcqRel);
+                self.open.push(open);
+            }
+            Err(SubmitError::NotReady) => self.shard.requeue(self.path, open.mail),
+            Err(error) => self.refuse(&open, error),
+        }
+    }
+
+    /// The receiver said beforehand that it cannot take the message.
+    fn refuse(&self, open: &Open, error: SubmitError) {
+        let code = match error {
+            SubmitError::TooLarge { .. } => "5.3.4",
+            SubmitError::Utf8Unsupported => "5.6.7",
+            _ => "5.6.3",
+        };
+        let mut finished = self.finished(open, End::Bounced);
+        finished.class = Some(Class::Content);
+        Class::Content
+            .as_str()
+            .clone_into(&mut finished.tried.class);
+        "mail".clone_into(&mut finished.tried.phase);
+        code.clone_into(&mut finished.tried.enhanced);
+        finished.reason = error.to_string();
+        self.shard.finish(finished);
+    }
+
+    /// Notes the attempt whose content is queued, before any of it leaves.
+    fn journal(&mut self) -> std::io::Result<()> {
+        let Some(id) = self.session.driver.client.sending() else {
+            return Ok(());
+        };
+        let Some(open) = self.open.iter_mut().find(|open| open.id == id) else {
+            return Ok(());
+        };
+        if open.content_at.is_none() {
+            open.content_at = Some(clock::now());
+            let delivery = &open.mail.job.delivery;
+            let journal = &self.shard.links.shared.journal;
+            open.slot = journal.begin(delivery.key(), delivery.attempt(), clock::wall_us())?;
+        }
+        Ok(())
+    }
+
+    fn note_sent(&mut self) {
+        let sending = self.session.driver.client.sending();
+        let open = self.open.iter_mut().find(|open| Some(open.id) == sending);
+        if let Some(open) = open.filter(|open| open.sent_at.is_none()) {
+            open.sent_at = Some(clock::now());
+        }
+    }
+
+    /// An idle connection closes when its time is over, or when another path needs its place.
+    fn quit_if_useless(&mut self) {
+        if self.quit_at.is_some() || !self.session.driver.client.is_idle() {
+            return;
+        }
+        let now = clock::now();
+        let idle_since = *self.idle_since.get_or_insert(now);
+        let is_wanted_elsewhere =
+            !self.path.site.waiting.borrow().is_empty() && self.path.state.borrow().backlog() == 0;
+        let is_idle_too_long =
+            now.saturating_duration_since(idle_since) >= self.shard.links.shared.settings.idle();
+        if self.shard.is_draining.get() || is_wanted_elsewhere || is_idle_too_long {
+            self.quit();
+        }
+    }
+
+    fn quit(&mut self) {
+        self.session.driver.client.quit();
+        self.quit_at = Some(clock::now());
+    }
+
+    async fn step(&mut self) -> Step {
+        let is_hungry = self.quit_at.is_none()
+            && self.session.driver.client.wants_transaction()
+            && self.next_token_at.is_none();
+        let until = self.wake_at();
+        let path = Rc::clone(self.path);
+        if is_hungry {
+            path.state.borrow_mut().hungry += 1;
+        }
+        let wake = async {
+            if is_hungry {
+                path.wake.notified().await;
+            } else {
+                std::future::pending().await
+            }
+        };
+        let step = self.session.driver.step(wake, until).await;
+        if is_hungry {
+            path.state.borrow_mut().hungry -= 1;
+        }
+        step
+    }
+
+    /// When to look again even if nothing happens.
+    fn wake_at(&self) -> Option<Instant> {
+        let settings = &self.shard.links.shared.settings;
+        let limit = Duration::from_secs(settings.transaction_timeout_s);
+        let overdue = self.open.first().map(|open| open.began + limit);
+        let idle = self.idle_since.map(|since| since + settings.idle());
+        let goodbye = self
+            .quit_at
+            .filter(|_| self.open.is_empty())
+            .map(|at| at + GOODBYE);
+        [overdue, idle, goodbye, self.next_token_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn overdue(&self) -> Option<Why> {
+        let now = clock::now();
+        let limit = Duration::from_secs(self.shard.links.shared.settings.transaction_timeout_s);
+        if self
+            .open
+            .first()
+            .is_some_and(|open| now >= open.began + limit)
+        {
+            return Some(transport(
+                "the transaction took longer than allowed in all".to_owned(),
+            ));
+        }
+        let is_gone = self.open.is_empty() && self.quit_at.is_some_and(|at| now >= at + GOODBYE);
+        is_gone.then(|| transport("QUIT was not answered".to_owned()))
+    }
+
+    fn done(&mut self, done: TransactionDone) {
+        let Some(open) = self.close(done.id) else {
+            return;
+        };
+        let took = clock::now() - open.began;
+        match done.recipients.into_iter().next() {
+            Some(RecipientResult::Rejected(rejection)) => self.rejected(open, &rejection),
+            // The core answers for every recipient; without one there is nothing to reject.
+            Some(RecipientResult::Accepted) | None => {
+                let mut finished = self.finished(&open, End::Delivered);
+                if let Some(reply) = &done.reply {
+                    put_reply(&mut finished.tried, reply);
+                }
+                phase_name(done.phase).clone_into(&mut finished.tried.phase);
+                self.path.state.borrow_mut().pace.complete(took);
+                self.shard.finish(finished);
+            }
+        }
+    }
+
+    fn rejected(&self, open: Open, rejection: &Rejection) {
+        let is_farewell = rejection.reply.code() == 421 && rejection.phase == Phase::Mail;
+        if is_farewell && self.may_requeue(&open) {
+            return self.shard.requeue(self.path, open.mail);
+        }
+        let end = if rejection.is_transient() {
+            End::Deferred
+        } else {
+            End::Bounced
+        };
+        let mut finished = self.finished(&open, end);
+        put_rejection(&mut finished, rejection);
+        self.path
+            .state
+            .borrow_mut()
+            .pace
+            .complete(clock::now() - open.began);
+        self.shard.finish(finished);
+    }
+
+    /// The connection is over: whatever is open ends too.
+    fn lose(&mut self, why: &Why) {
+        for unfinished in self.session.driver.client.connection_lost() {
+            if let Some(open) = self.close(unfinished.id) {
+                self.unfinished(open, &unfinished, why);
+            }
+        }
+    }
+
+    fn unfinished(&self, open: Open, unfinished: &Unfinished, why: &Why) {
+        if let Some(Some(rejection)) = unfinished.rejected.first() {
+            return self.rejected(open, rejection);
+        }
+        if unfinished.phase == Phase::Mail && self.may_requeue(&open) {
+            return self.shard.requeue(self.path, open.mail);
+        }
+        let end = if unfinished.in_doubt {
+            End::InDoubt
+        } else {
+            End::Deferred
+        };
+        let mut finished = self.finished(&open, end);
+        finished.class = Some(why.class);
+        why.class.as_str().clone_into(&mut finished.tried.class);
+        phase_name(unfinished.phase).clone_into(&mut finished.tried.phase);
+        if let Some(reply) = &why.reply {
+            put_reply(&mut finished.tried, reply);
+        }
+        finished.reason.clone_from(&why.reason);
+        self.shard.finish(finished);
+    }
+
+    /// A connection that took others and then closed has said nothing about the message it left over.
+    fn may_requeue(&self, open: &Open) -> bool {
+        !open.is_first && open.mail.requeued < MOST_REQUEUES
+    }
+
+    fn close(&mut self, id: TransactionId) -> Option<Open> {
+        let at = self.open.iter().position(|open| open.id == id)?;
+        self.shard
+            .links
+            .shared
+            .open_transactions
+            .fetch_sub(1, AcqRel);
+        Some(self.open.remove(at))
+    }
+
+    fn finished(&self, open: &Open, end: End) -> Finished {
+        let now = clock::now();
+        let job = &open.mail.job;
+        let mut finished = ended(Arc::clone(&job.delivery), end, clock::wall_us());
+        let between = |from: Option<Instant>, to: Instant| {
+            from.map_or(0, |from| clock::micros(to.saturating_duration_since(from)))
+        };
+        finished.slot = open.slot;
+        finished.tried = Attempt {
+            mx: self.session.mx.to_string(),
+            peer: self.session.peer.to_string(),
+            tls: self.session.tls.clone(),
+            tls_refused: self.session.tls_refused.clone(),
+            connect_us: if open.is_first {
+                self.session.connect_us
+            } else {
+                0
+            },
+            mail_us: open
+                .content_at
+                .map_or(0, |at| between(Some(open.began), at)),
+            dot_us: between(open.sent_at.or(open.content_at), now),
+            total_us: between(Some(open.began), now),
+            size_bytes: u32::try_from(open.mail.content.size()).unwrap_or(u32::MAX),
+            ..attempt_of(job)
+        };
+        finished
+    }
+}
+
+fn put_rejection(finished: &mut Finished, rejection: &Rejection) {
+    let class = classify(&rejection.reply, rejection.phase);
+    finished.class = Some(class);
+    class.as_str().clone_into(&mut finished.tried.class);
+    phase_name(rejection.phase).clone_into(&mut finished.tried.phase);
+    put_reply(&mut finished.tried, &rejection.reply);
+}
+
+fn transport(reason: String) -> Why {
+    Why {
+        class: Class::Transport,
+        reply: None,
+        reason,
+    }
+}
+
+fn why_closed(reason: CloseReason) -> Why {
+    match reason {
+        CloseReason::ServiceClosing(reply) | CloseReason::Refused(reply) => Why {
+            class: classify(&reply, Phase::Mail),
+            reason: reply.to_string(),
+            reply: Some(reply),
+        },
+        CloseReason::Protocol(error) => Why {
+            class: Class::Protocol,
+            reply: None,
+            reason: error.to_string(),
+        },
+        CloseReason::TlsUnavailable(_) | CloseReason::Quit => transport("QUIT".to_owned()),
+    }
+}
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Mail => "mail",
+        Phase::Rcpt => "rcpt",
+        Phase::Data => "data",
+        Phase::FinalDot => "dot",
+    }
+}

@@ -1,0 +1,323 @@
+//! The engine as its callers see it: five verbs on batches, and what it takes to start and stop.
+//!
+//! **Threads.** Any thread may call any method; calls that wait do so without a lock. Batches of
+//! outcomes must be recorded in the order they were taken.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use postalynk_smtp::EhloName;
+
+use crate::clock;
+use crate::delivery::{Delivery, Origin};
+use crate::dispatch;
+use crate::error::EngineError;
+use crate::inbox::Inbox;
+use crate::journal::Journal;
+use crate::metrics::Metrics;
+use crate::outcome::{Finished, Next, OutcomeBatch};
+use crate::pools::Pools;
+use crate::prepare::{SignerKey, Signers};
+use crate::route::RouteSpec;
+use crate::settings::Settings;
+use crate::shared::{Books, Places, Shared};
+use crate::threads::Threads;
+use crate::tracker::{Place, encode_note};
+use crate::window::Window;
+
+/// A record as it was read from an append topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: u32,
+    /// Offset.
+    pub offset: u64,
+    /// Microseconds since the Unix epoch.
+    pub appended_at_us: u64,
+    /// The record.
+    pub value: Bytes,
+}
+
+/// Low-water offset and note of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Topic.
+    pub topic: &'static str,
+    /// Partition.
+    pub partition: u32,
+    /// Every record below it is done.
+    pub offset: u64,
+    /// To be stored with it; [`decode_note`](crate::decode_note) reads the position of
+    /// `email.events` from which a restart must replay.
+    pub note: Vec<u8>,
+}
+
+/// Deliveries whose site is known, waiting for a route.
+#[derive(Clone, Debug, Default)]
+pub struct RouteBatch {
+    /// In partition order per lane and organization, as far as DNS allows.
+    pub deliveries: Vec<Arc<Delivery>>,
+}
+
+/// See the module and the crate.
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) threads: Threads,
+}
+
+impl Engine {
+    /// Starts the engine's threads. `seed` of the settings 0: drawn from the system.
+    ///
+    /// # Errors
+    /// Bad settings, a journal that cannot be opened, no resolver, no thread.
+    pub fn new(settings: Settings) -> Result<Self, EngineError> {
+        settings.check()?;
+        let started_at_us = clock::wall_us();
+        let (journal, doubts) = if settings.journal.as_os_str().is_empty() {
+            (Journal::none(), Default::default())
+        } else {
+            Journal::open(&settings.journal, started_at_us)?
+        };
+        let ehlo = EhloName::new(settings.ehlo_name())
+            .map_err(|error| EngineError::Settings(format!("ehlo: {error}")))?;
+        let seed = if settings.seed == 0 {
+            random_seed()
+        } else {
+            settings.seed
+        };
+        let shared = Arc::new(Shared {
+            seed,
+            started_at_us,
+            window: Window::new(settings.max_in_flight, settings.max_bytes),
+            books: Mutex::new(Books {
+                doubts,
+                ..Books::default()
+            }),
+            journal,
+            places: Mutex::new(Places::default()),
+            pools: RwLock::new(Arc::new(Pools::implicit(ehlo))),
+            signers: RwLock::new(Arc::new(Signers::default())),
+            routable: Inbox::default(),
+            outcomes: Inbox::default(),
+            metrics: Metrics::new(),
+            open_transactions: Default::default(),
+            is_draining: Default::default(),
+            settings,
+        });
+        let threads = Threads::start(&shared)?;
+        Ok(Self { shared, threads })
+    }
+
+    /// Swaps pools and sources; what is under way keeps the source it has.
+    ///
+    /// # Errors
+    /// [`EngineError::Pools`] names what is wrong; the old pools stay.
+    pub fn configure(&self, pools_json: &str) -> Result<(), EngineError> {
+        let pools = Pools::from_json(pools_json, self.shared.settings.ehlo_name())?;
+        *self.shared.pools.write() = Arc::new(pools);
+        Ok(())
+    }
+
+    /// Swaps the DKIM keys; a domain with several keys signs with each.
+    ///
+    /// # Errors
+    /// [`EngineError::Signer`] names the key; the old keys stay.
+    pub fn set_signers(&self, keys: &[SignerKey]) -> Result<(), EngineError> {
+        let signers = Signers::new(keys)?;
+        *self.shared.signers.write() = Arc::new(signers);
+        Ok(())
+    }
+
+    /// How many more deliveries may be admitted; waits until it is above 0 or the time is over.
+    #[must_use]
+    pub fn room(&self, timeout: Duration) -> usize {
+        if self.shared.is_draining.load(Acquire) {
+            // As if there were none, so a caller that asks again and again does not spin.
+            std::thread::sleep(timeout.min(Duration::from_millis(100)));
+            return 0;
+        }
+        self.shared.window.room(timeout, clock::now())
+    }
+
+    /// Deliveries whose site is known.
+    #[must_use]
+    pub fn routable(&self, max: usize, timeout: Duration) -> RouteBatch {
+        RouteBatch {
+            deliveries: self.shared.routable.take(max, timeout, clock::now()),
+        }
+    }
+
+    /// Sends: `choice[i]` is the index in `routes` of delivery `i`.
+    ///
+    /// # Errors
+    /// [`EngineError::Misuse`] when the choices do not fit; the batch is then routable again.
+    pub fn dispatch(
+        &self,
+        batch: RouteBatch,
+        routes: Vec<RouteSpec>,
+        choice: &[usize],
+    ) -> Result<(), EngineError> {
+        let fits = choice.len() == batch.deliveries.len()
+            && choice.iter().all(|index| *index < routes.len());
+        if !fits {
+            let text = format!(
+                "dispatch: {} choices among {} routes for {} deliveries",
+                choice.len(),
+                routes.len(),
+                batch.deliveries.len()
+            );
+            self.shared.routable.push_all(batch.deliveries);
+            return Err(EngineError::Misuse(text));
+        }
+        let routes: Vec<Arc<RouteSpec>> = routes.into_iter().map(Arc::new).collect();
+        let routed = batch
+            .deliveries
+            .into_iter()
+            .zip(choice)
+            .map(|(delivery, index)| (delivery, Arc::clone(&routes[*index])));
+        dispatch::dispatch(&self.shared, &self.threads, routed.collect());
+        Ok(())
+    }
+
+    /// What ended, oldest first; waits for the first, at most `timeout`.
+    #[must_use]
+    pub fn outcomes(&self, max: usize, timeout: Duration) -> OutcomeBatch {
+        let entries = self.shared.outcomes.take(max, timeout, clock::now());
+        self.shared.metrics.ended(&entries);
+        OutcomeBatch::new(entries)
+    }
+
+    /// The batch's events (at these offsets, in the order of `events`) and deferrals are durable.
+    ///
+    /// # Errors
+    /// [`EngineError::Misuse`] when there are not as many offsets as events: nothing is recorded.
+    /// [`EngineError::Journal`] when slots cannot be freed; all else is done then.
+    pub fn recorded(&self, batch: &OutcomeBatch, event_offsets: &[u64]) -> Result<(), EngineError> {
+        let entries: Vec<_> = batch.iter_next().collect();
+        let events = entries
+            .iter()
+            .filter(|(_, _, has_event)| *has_event)
+            .count();
+        if events != event_offsets.len() {
+            let text = format!(
+                "recorded: {} offsets for {events} events",
+                event_offsets.len()
+            );
+            return Err(EngineError::Misuse(text));
+        }
+        let mut offsets = event_offsets.iter();
+        let mut books = self.shared.books.lock();
+        for (entry, next, has_event) in &entries {
+            if let (true, Some(offset)) = (has_event, offsets.next()) {
+                books.tracker.applied(entry.delivery.partition, offset + 1);
+            }
+            settle(&mut books, entry, *next);
+        }
+        drop(books);
+        let bytes = entries
+            .iter()
+            .map(|(entry, ..)| entry.delivery.weight)
+            .sum();
+        self.shared.window.leave(entries.len(), bytes);
+        let slots = entries
+            .iter()
+            .filter_map(|(entry, ..)| entry.slot)
+            .collect();
+        self.shared
+            .journal
+            .end(slots)
+            .map_err(|cause| EngineError::Journal {
+                path: self.shared.settings.journal.display().to_string(),
+                cause,
+            })
+    }
+
+    /// Low-water offset and note per partition that moved since the last call.
+    #[must_use]
+    pub fn commits(&self) -> Vec<Commit> {
+        let moved = self.shared.books.lock().tracker.commits();
+        let commit = |((topic, partition), offset, position): (Place, u64, u64)| Commit {
+            topic,
+            partition,
+            offset,
+            note: encode_note(position),
+        };
+        moved.into_iter().map(commit).collect()
+    }
+
+    /// Deliveries admitted and not yet recorded.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.shared.window.deliveries()
+    }
+
+    /// Deferrals with a timer.
+    #[must_use]
+    pub fn deferred(&self) -> usize {
+        self.shared.books.lock().timers.len()
+    }
+
+    /// Starts nothing new and lets open transactions finish; true when none is left. What was not
+    /// started stays in the queue.
+    #[must_use]
+    pub fn drain(&self, timeout: Duration) -> bool {
+        let until = clock::now() + timeout;
+        if !self.shared.is_draining.swap(true, AcqRel) {
+            self.threads.drain();
+        }
+        loop {
+            if self.shared.open_transactions.load(Acquire) == 0 {
+                return true;
+            }
+            if clock::now() >= until {
+                return false;
+            }
+            // Coarse on purpose: this happens once, at the end.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ends all threads and closes all connections, open transactions too: the journal shows them.
+    pub fn stop(&self) {
+        self.shared.is_draining.store(true, Release);
+        self.threads.stop();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn settle(books: &mut Books, entry: &Finished, next: Next) {
+    let delivery = &entry.delivery;
+    let key = delivery.key();
+    match delivery.origin {
+        Origin::Log { topic, offset } => {
+            books.tracker.finish((topic, delivery.partition), offset);
+        }
+        Origin::Deferred => books.tracker.deferred_ended(delivery.partition),
+    }
+    match next {
+        Next::Wait { due_at_us } => books.timers.schedule(delivery.partition, key, due_at_us),
+        Next::Over => {
+            if books.timers.remove(&key) {
+                books.done.finish(delivery.partition, key);
+            }
+        }
+    }
+}
+
+/// A seed of the process: the address space layout and the clock are enough to spread load.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish()
+}

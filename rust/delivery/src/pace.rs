@@ -1,0 +1,125 @@
+//! How fast a path really is, and how long what waits on it will wait.
+//!
+//! **Model.** Only a second in which there was always a backlog tells what a path can do; a quiet
+//! one tells what was asked of it. A smoothed rate of such seconds is the measure, and it is
+//! believed for a minute.
+//! **Parking.** What cannot start soon is given a place in a virtual queue behind the real one: due
+//! times one behind the other at the path's rate, so they come back as fast as they can go.
+
+use std::time::{Duration, Instant};
+
+/// An old measure is worse than none: the trouble may be over.
+const BELIEVED: Duration = Duration::from_secs(60);
+/// Parking for less would only churn the deferral store.
+const SHORTEST_PARK: Duration = Duration::from_secs(5);
+/// Nobody knows the rate of a path in an hour.
+const LONGEST_PARK: Duration = Duration::from_secs(3_600);
+/// Measured 0 in a second means "slower than that", not "never".
+const SLOWEST: f64 = 0.05;
+
+/// See the module.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pace {
+    completed: u32,
+    was_busy: bool,
+    measured: Option<(f64, Instant)>,
+    parked_until_us: u64,
+    /// Smoothed seconds from MAIL to the final reply.
+    service_s: f64,
+}
+
+impl Pace {
+    pub(crate) fn complete(&mut self, took: Duration) {
+        self.completed += 1;
+        let took = took.as_secs_f64();
+        self.service_s = if self.service_s == 0.0 {
+            took
+        } else {
+            self.service_s * 0.9 + took * 0.1
+        };
+    }
+
+    /// Called once a second.
+    pub(crate) fn tick(&mut self, now: Instant, has_backlog: bool) {
+        if self.was_busy && has_backlog {
+            let rate = f64::from(self.completed);
+            let smoothed = self
+                .measured
+                .map_or(rate, |(before, _)| before * 0.7 + rate * 0.3);
+            self.measured = Some((smoothed, now));
+        }
+        self.was_busy = has_backlog;
+        self.completed = 0;
+    }
+
+    /// Messages a second, as far as the limit and the measure tell; infinite when neither does.
+    pub(crate) fn rate(&self, limit: f64, now: Instant) -> f64 {
+        let measured = self
+            .measured
+            .filter(|(_, at)| now.saturating_duration_since(*at) < BELIEVED);
+        measured.map_or(limit, |(rate, _)| limit.min(rate.max(SLOWEST)))
+    }
+
+    /// Connections that the rate limit can keep busy.
+    pub(crate) fn useful_connections(&self, limit: f64) -> usize {
+        if !limit.is_finite() {
+            return usize::MAX;
+        }
+        // Unknown yet: half a second is a slow receiver.
+        let service_s = if self.service_s == 0.0 {
+            0.5
+        } else {
+            self.service_s
+        };
+        (limit * service_s).ceil() as usize + 1
+    }
+
+    /// When a parked delivery is due; each call takes the next place.
+    pub(crate) fn park(&mut self, now_us: u64, wait: Duration, rate: f64) -> u64 {
+        let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
+        let earliest = now_us + micros(wait.max(SHORTEST_PARK).min(LONGEST_PARK));
+        let latest = now_us + micros(LONGEST_PARK);
+        let due_at_us = self.parked_until_us.max(earliest).min(latest);
+        self.parked_until_us = due_at_us + (1e6 / rate.max(SLOWEST)) as u64;
+        due_at_us
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn only_busy_seconds_are_measured() {
+        let mut pace = Pace::default();
+        let start = Instant::now();
+        let at = |s: u64| start + Duration::from_secs(s);
+        pace.complete(Duration::from_millis(10));
+        pace.tick(at(1), false);
+        assert!(pace.rate(f64::INFINITY, at(1)).is_infinite());
+        pace.tick(at(2), true);
+        (0..7).for_each(|_| pace.complete(Duration::from_millis(10)));
+        pace.tick(at(3), true);
+        assert_eq!(pace.rate(f64::INFINITY, at(3)), 7.0);
+        assert_eq!(pace.rate(2.0, at(3)), 2.0);
+        assert!(pace.rate(f64::INFINITY, at(64)).is_infinite());
+    }
+
+    proptest! {
+        /// Law `parked_in_order`: due times never fall, and no sooner than the wait says.
+        #[test]
+        fn law_parked_in_order(waits in prop::collection::vec(0u64..9_000, 1..50), rate in 0.0f64..500.0) {
+            let mut pace = Pace::default();
+            let mut last = 0;
+            for wait in waits {
+                let wait = Duration::from_secs(wait);
+                let due = pace.park(1_000_000, wait, rate);
+                let bounded = wait.clamp(SHORTEST_PARK, LONGEST_PARK).as_micros() as u64;
+                prop_assert!(due >= last && due >= 1_000_000 + bounded.min(3_600_000_000));
+                prop_assert!(due <= 1_000_000 + 3_600_000_000);
+                last = due;
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A path: one source, one set of receiving hosts; and the site whose limits it shares.
+//!
+//! **Model.** What waits on a path is ready (not yet composed) or prepared (composed and signed, a
+//! few per connection). All of it belongs to one shard, so plain cells hold it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use postalynk_throttle::Bucket;
+use tokio::sync::Notify;
+
+use crate::ahead::Ahead;
+use crate::breaker::Breaker;
+use crate::destination::Destination;
+use crate::pace::Pace;
+use crate::pools::Source;
+use crate::prepare::Mail;
+use crate::ready::ReadyQueue;
+use crate::route::Job;
+use crate::settings::Limits;
+
+/// A second connection is worth its handshake when it takes over about so many messages.
+const BACKLOG_PER_CONNECTION: usize = 8;
+
+/// What all paths from one source to one site share.
+pub(crate) struct Site {
+    pub(crate) limits: Limits,
+    pub(crate) bucket: RefCell<Bucket>,
+    pub(crate) connections: Cell<usize>,
+    /// Paths that wait for a connection of another one to close.
+    pub(crate) waiting: RefCell<VecDeque<u32>>,
+}
+
+/// What changes on a path.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) ready: ReadyQueue<Job>,
+    pub(crate) prepared: Ahead<Box<Mail>>,
+    /// Connections, opening ones too.
+    pub(crate) connections: usize,
+    /// Those that are past EHLO.
+    pub(crate) established: usize,
+    /// Those that wait for a message.
+    pub(crate) hungry: usize,
+    pub(crate) breaker: Breaker,
+    pub(crate) pace: Pace,
+    pub(crate) used_at: Option<Instant>,
+}
+
+/// See the module.
+pub(crate) struct Path {
+    pub(crate) id: u32,
+    pub(crate) source: Arc<Source>,
+    /// The newest answer about its hosts.
+    pub(crate) destination: RefCell<Arc<Destination>>,
+    pub(crate) site: Rc<Site>,
+    pub(crate) state: RefCell<State>,
+    /// A message is prepared, or a connection is to be given up.
+    pub(crate) wake: Notify,
+}
+
+impl State {
+    /// Everything that waits here.
+    pub(crate) fn backlog(&self) -> usize {
+        self.ready.len() + self.prepared.len()
+    }
+
+    /// Connections worth having for the backlog there is.
+    pub(crate) fn wanted(&self, limits: &Limits) -> usize {
+        if self.backlog() == 0 {
+            return 0;
+        }
+        if self.breaker.is_probing() {
+            return 1;
+        }
+        let useful = self.pace.useful_connections(limits.rate.per_second());
+        // Slow start: hosts that may be down are tried by one connection, not by all.
+        let proven = 2 * self.established + 1;
+        let wanted = self.backlog().div_ceil(BACKLOG_PER_CONNECTION);
+        wanted.min(limits.connections).min(useful).min(proven)
+    }
+
+    /// Messages to have composed in time for all connections: one to send, one to follow it.
+    pub(crate) fn look_ahead(&self, wanted: usize) -> usize {
+        2 * wanted.max(self.connections) + 2
+    }
+
+    /// How long what comes now would wait, as far as anyone knows.
+    pub(crate) fn wait(&self, limits: &Limits, now: Instant) -> Duration {
+        let rate = self.pace.rate(limits.rate.per_second(), now);
+        let queued = Duration::try_from_secs_f64(self.backlog() as f64 / rate);
+        queued.unwrap_or_default().max(self.breaker.shut_for(now))
+    }
+}
+
+impl Path {
+    pub(crate) fn touch(&self, now: Instant) {
+        self.state.borrow_mut().used_at = Some(now);
+    }
+}

@@ -1,0 +1,224 @@
+//! Pools and egress sources, and which of them a delivery leaves by.
+//!
+//! **Model.** A pool is a weighted set of sources. An organization's mail sticks to one source of a
+//! pool: the choice is a weighted rendezvous hash of the organization, so it is the same on every
+//! worker and after every restart, and a change of weights moves as few organizations as can be.
+//! **Law `share_follows_weight`.**
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use postalynk_smtp::EhloName;
+use serde::Deserialize;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::EngineError;
+
+/// An IP address to send from, with the name it introduces itself by.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Source {
+    pub(crate) name: Arc<str>,
+    /// `None`: the system chooses.
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) ehlo: EhloName,
+}
+
+/// All pools.
+#[derive(Clone, Debug)]
+pub(crate) struct Pools {
+    pools: HashMap<String, Vec<(Arc<Source>, f64)>>,
+    /// Used for every pool as long as nothing was configured.
+    implicit: Option<Arc<Source>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PoolsJson {
+    #[serde(default)]
+    sources: Vec<SourceJson>,
+    #[serde(default)]
+    pools: Vec<PoolJson>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceJson {
+    name: String,
+    #[serde(default)]
+    ip: String,
+    #[serde(default)]
+    ehlo: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PoolJson {
+    name: String,
+    sources: HashMap<String, f64>,
+}
+
+impl Pools {
+    /// Before anything is configured: one source that the system chooses the address of.
+    pub(crate) fn implicit(ehlo: EhloName) -> Self {
+        let source = Source {
+            name: "default".into(),
+            ip: None,
+            ehlo,
+        };
+        Self {
+            pools: HashMap::new(),
+            implicit: Some(Arc::new(source)),
+        }
+    }
+
+    /// Reads `{"sources": [{name, ip, ehlo}], "pools": [{name, sources: {name: weight}}]}`.
+    pub(crate) fn from_json(text: &str, default_ehlo: &str) -> Result<Self, EngineError> {
+        let wrong = EngineError::Pools;
+        let json: PoolsJson =
+            serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let mut sources = HashMap::new();
+        for source in json.sources {
+            let name = source.name.clone();
+            let source = Arc::new(source.check(default_ehlo)?);
+            if sources.insert(name.clone(), source).is_some() {
+                return Err(wrong(format!("source {name:?} is given twice")));
+            }
+        }
+        let mut pools = HashMap::new();
+        for pool in json.pools {
+            let mut members = Vec::new();
+            for (name, weight) in pool.sources {
+                let Some(source) = sources.get(&name) else {
+                    return Err(wrong(format!("pool {:?}: no source {name:?}", pool.name)));
+                };
+                if !(weight.is_finite() && weight >= 0.0) {
+                    return Err(wrong(format!("pool {:?}: weight of {name:?}", pool.name)));
+                }
+                if weight > 0.0 {
+                    members.push((Arc::clone(source), weight));
+                }
+            }
+            pools.insert(pool.name, members);
+        }
+        Ok(Self {
+            pools,
+            implicit: None,
+        })
+    }
+
+    /// The first of these pools that has a source, and the source of it that the organization
+    /// leaves by.
+    pub(crate) fn choose<'a>(
+        &self,
+        pools: impl IntoIterator<Item = &'a str>,
+        org: &str,
+    ) -> Option<(&'a str, Arc<Source>)> {
+        for pool in pools {
+            if let Some(implicit) = &self.implicit {
+                return Some((pool, Arc::clone(implicit)));
+            }
+            let chosen = self
+                .pools
+                .get(pool)
+                .and_then(|members| rendezvous(members, org));
+            if let Some(source) = chosen {
+                return Some((pool, source));
+            }
+        }
+        None
+    }
+}
+
+impl SourceJson {
+    fn check(self, default_ehlo: &str) -> Result<Source, EngineError> {
+        let wrong = |cause: String| EngineError::Pools(format!("source {:?}: {cause}", self.name));
+        let ip = match self.ip.as_str() {
+            "" => None,
+            ip => Some(
+                ip.parse()
+                    .map_err(|_| wrong(format!("{ip:?} is no IP address")))?,
+            ),
+        };
+        let ehlo = if self.ehlo.is_empty() {
+            default_ehlo
+        } else {
+            &self.ehlo
+        };
+        let ehlo = EhloName::new(ehlo).map_err(|error| wrong(format!("ehlo: {error}")))?;
+        Ok(Source {
+            name: self.name.into(),
+            ip,
+            ehlo,
+        })
+    }
+}
+
+/// Weighted rendezvous: each member draws -w / ln(u) from its own hash; the highest wins.
+fn rendezvous(members: &[(Arc<Source>, f64)], org: &str) -> Option<Arc<Source>> {
+    let draw = |(source, weight): &(Arc<Source>, f64)| {
+        let hash = xxh3_64(format!("{org}\0{}", source.name).as_bytes());
+        let uniform = ((hash >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+        -weight / uniform.ln()
+    };
+    match members {
+        [(only, _)] => Some(Arc::clone(only)),
+        _ => {
+            let best = members.iter().max_by(|a, b| draw(a).total_cmp(&draw(b)));
+            best.map(|(source, _)| Arc::clone(source))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const JSON: &str = r#"{
+        "sources": [{"name": "a", "ip": "192.0.2.1", "ehlo": "a.example"}, {"name": "b"}],
+        "pools": [{"name": "p", "sources": {"a": 3, "b": 1}}, {"name": "off", "sources": {"a": 0}}]
+    }"#;
+
+    #[test]
+    fn the_first_pool_with_a_source_is_taken() {
+        let pools = Pools::from_json(JSON, "mail.example").expect("valid");
+        let (pool, source) = pools
+            .choose(["none", "off", "p"], "org_1")
+            .expect("p has sources");
+        assert_eq!(pool, "p");
+        assert!(["a", "b"].contains(&&*source.name));
+        assert!(pools.choose(["none", "off"], "org_1").is_none());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (json, word) in [
+            (
+                r#"{"pools": [{"name": "p", "sources": {"x": 1}}]}"#,
+                "\"x\"",
+            ),
+            (r#"{"sources": [{"name": "a", "ip": "1.2.3"}]}"#, "1.2.3"),
+            (r#"{"sources": [{"name": "a", "ehlo": "a b"}]}"#, "ehlo"),
+            (r#"{"sources": [{"name": "a"}, {"name": "a"}]}"#, "twice"),
+        ] {
+            let error = Pools::from_json(json, "mail.example")
+                .expect_err(json)
+                .to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        /// Law `share_follows_weight`, and the choice is stable.
+        #[test]
+        fn law_share_follows_weight(seed: u32) {
+            let pools = Pools::from_json(JSON, "mail.example").expect("valid");
+            let choice = |n: u32| pools.choose(["p"], &format!("org_{seed}_{n}")).expect("p").1;
+            let a = (0..4_000).filter(|n| &*choice(*n).name == "a").count();
+            prop_assert!((2_850..3_150).contains(&a), "{a} of 4,000 at weight 3 of 4");
+            prop_assert_eq!(choice(1), choice(1));
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Composing and signing: everything about a message that costs CPU, on threads of its own.
+//!
+//! **Model.** Paths ask ahead for as many messages as their connections can take next; workers
+//! compose (mime) and sign (dkim) them and hand them back in small batches, one wake-up for
+//! several. A signature of RSA-2048 is most of the CPU of a message, so a batch is handed over
+//! after a millisecond even when more is to be done.
+//! **Invariant.** What comes back is fit for the wire: checked content, checked envelope.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use crossbeam_channel::Receiver;
+use postalynk_dkim::{
+    BodyHash, Canonicalization, Domain, Hashed, HeaderField, Key, MessageSigner, Selector, Signer,
+};
+use postalynk_mime::{Draft, Header, Origin};
+use postalynk_record::v1::{self, message::Content as Kind};
+use postalynk_smtp::{Content, ForwardPath, ReversePath};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::clock;
+use crate::delivery::Delivery;
+use crate::error::EngineError;
+use crate::route::{HeaderOp, Job};
+use crate::shard::ToShard;
+use crate::shared::Shared;
+
+/// A DKIM key as it is given.
+#[derive(Clone)]
+pub struct SignerKey {
+    /// `d=`.
+    pub domain: String,
+    /// `s=`.
+    pub selector: String,
+    /// `rsa` or `ed25519`.
+    pub algorithm: String,
+    /// The private key, PKCS#8 DER.
+    pub pkcs8_der: Vec<u8>,
+}
+
+/// All keys, parsed.
+#[derive(Default)]
+pub(crate) struct Signers {
+    by_domain: HashMap<String, Vec<Signer>>,
+}
+
+impl Signers {
+    pub(crate) fn new(keys: &[SignerKey]) -> Result<Self, EngineError> {
+        let mut by_domain: HashMap<String, Vec<Signer>> = HashMap::new();
+        for key in keys {
+            let signer = key.parse().map_err(|cause| EngineError::Signer {
+                domain: key.domain.clone(),
+                selector: key.selector.clone(),
+                cause,
+            })?;
+            by_domain
+                .entry(signer.domain().as_str().to_owned())
+                .or_default()
+                .push(signer);
+        }
+        Ok(Self { by_domain })
+    }
+
+    fn of(&self, domain: &str) -> &[Signer] {
+        self.by_domain.get(domain).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl SignerKey {
+    fn parse(&self) -> Result<Signer, String> {
+        let key = match self.algorithm.as_str() {
+            "rsa" => Key::rsa_from_pkcs8_der(&self.pkcs8_der),
+            "ed25519" => Key::ed25519_from_pkcs8_der(&self.pkcs8_der),
+            other => return Err(format!("algorithm {other:?} is neither rsa nor ed25519")),
+        };
+        let signer = || {
+            Ok(Signer::new(
+                Domain::new(&self.domain)?,
+                Selector::new(&self.selector)?,
+                key?,
+            ))
+        };
+        signer().map_err(|error: postalynk_dkim::Error| error.to_string())
+    }
+}
+
+/// A message ready for a connection.
+#[derive(Debug)]
+pub(crate) struct Mail {
+    pub(crate) job: Job,
+    pub(crate) reverse_path: ReversePath,
+    pub(crate) recipient: ForwardPath,
+    pub(crate) content: Content,
+    /// How often a connection was lost before it answered MAIL.
+    pub(crate) requeued: u32,
+}
+
+/// A job for the pool, and where it goes back to.
+pub(crate) struct ToPrepare {
+    pub(crate) job: Job,
+    pub(crate) shard: usize,
+    pub(crate) path: u32,
+    /// Its place among those of the path.
+    pub(crate) place: u64,
+}
+
+/// What comes back.
+pub(crate) struct Prepared {
+    pub(crate) path: u32,
+    pub(crate) place: u64,
+    pub(crate) result: Result<Box<Mail>, (Job, Unfit)>,
+}
+
+/// Why a message cannot be sent as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// It can never be.
+    Content(String),
+    /// Its domain's key is not here (yet).
+    NoKey(String),
+}
+
+/// Messages handed back at once.
+const BATCH: usize = 8;
+const LONGEST_BATCH: Duration = Duration::from_millis(1);
+
+/// One worker of the pool; ends when all shards are gone.
+pub(crate) fn work(
+    shared: &Shared,
+    jobs: &Receiver<ToPrepare>,
+    shards: &[UnboundedSender<ToShard>],
+) {
+    let mut back: Vec<Vec<Prepared>> = shards.iter().map(|_| Vec::new()).collect();
+    while let Ok(first) = jobs.recv() {
+        let began_at = clock::now();
+        let signers = Arc::clone(&shared.signers.read());
+        let mut next = Some(first);
+        let mut count = 0;
+        while let Some(ToPrepare { job, shard, path, place }) = next {
+            let result = prepare(job, &signers);
+            back[shard].push(Prepared { path, place, result });
+            count += 1;
+            let is_over = count == BATCH || clock::now() - began_at >= LONGEST_BATCH;
+            next = if is_over { None } else { jobs.try_recv().ok() };
+        }
+        for (shard, batch) in back
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, batch)| !batch.is_empty())
+        {
+            // A shard that is gone has stopped: its jobs stay in the log.
+            let _ = shards[shard].send(ToShard::Prepared(std::mem::take(batch)));
+        }
+    }
+}
+
+fn prepare(job: Job, signers: &Signers) -> Result<Box<Mail>, (Job, Unfit)> {
+    let now_s = clock::wall_us() / 1_000_000;
+    // A bug in composing must cost its message, not the worker and all others.
+    let domain = &job.delivery.message().dkim_domain;
+    let signers = signers.of(domain);
+    if signers.is_empty() && !domain.is_empty() {
+        let reason = format!("no DKIM key for {domain} is loaded");
+        return Err((job, Unfit::NoKey(reason)));
+    }
+    let making = AssertUnwindSafe(|| make(&job.delivery, &job.route.headers, (signers, now_s)));
+    let made =
+        catch_unwind(making).unwrap_or_else(|_| Err("composing the message crashed".to_owned()));
+    match made {
+        Ok((reverse_path, recipient, content)) => Ok(Box::new(Mail {
+            job,
+            reverse_path,
+            recipient,
+            content,
+            requeued: 0,
+        })),
+        Err(reason) => Err((job, Unfit::Content(reason))),
+    }
+}
+
+type Made = (ReversePath, ForwardPath, Content);
+
+fn make(delivery: &Delivery, ops: &[HeaderOp], signing: (&[Signer], u64)) -> Result<Made, String> {
+    let message = delivery.message();
+    let reverse_path =
+        ReversePath::new(&message.reverse_path).map_err(|e| format!("MAIL FROM: {e}"))?;
+    let recipient = ForwardPath::new(delivery.address()).map_err(|e| format!("RCPT TO: {e}"))?;
+    let mut segments = match &message.content {
+        Some(Kind::Composed(composed)) => compose(message, composed, ops, signing)?,
+        Some(Kind::Raw(raw)) => pass_on(raw, ops, signing)?,
+        None => return Err("the message has no content".to_owned()),
+    };
+    segments.retain(|segment| !segment.is_empty());
+    let content = Content::new(segments).map_err(|error| error.to_string())?;
+    Ok((reverse_path, recipient, content))
+}
+
+/// Writes and signs a message from its parts.
+fn compose(
+    message: &v1::Message,
+    composed: &v1::Composed,
+    ops: &[HeaderOp],
+    signing: (&[Signer], u64),
+) -> Result<Vec<Bytes>, String> {
+    let draft = draft(message, composed, ops).map_err(|error| error.to_string())?;
+    let written = draft.compose();
+    let fields: Result<Vec<_>, _> = written
+        .fields()
+        .map(|(name, field)| HeaderField::new(field, name))
+        .collect();
+    let mut segments = match fields {
+        Ok(fields) => sign(&fields, written.body(), signing)?,
+        Err(error) => return Err(error.to_string()),
+    };
+    segments.push(Bytes::from(written.bytes));
+    Ok(segments)
+}
+
+fn draft<'a>(
+    message: &'a v1::Message,
+    composed: &'a v1::Composed,
+    ops: &'a [HeaderOp],
+) -> Result<Draft<'a>, postalynk_mime::Error> {
+    let from = composed.from.as_ref();
+    let mut draft = Draft::new(Origin {
+        from_name: from.map_or("", |from| &from.name),
+        from_address: from.map_or("", |from| &from.address),
+        message_id: &message.message_id,
+        date_s: message.accepted_at_us / 1_000_000,
+        // The same message composes to the same octets on every attempt.
+        seed: xxhash_rust::xxh3::xxh3_64(&message.id),
+    })?;
+    for mailbox in &composed.reply_to {
+        draft.reply_to(&mailbox.name, &mailbox.address)?;
+    }
+    for mailbox in &composed.to {
+        draft.to(&mailbox.name, &mailbox.address)?;
+    }
+    for mailbox in &composed.cc {
+        draft.cc(&mailbox.name, &mailbox.address)?;
+    }
+    draft.subject(&composed.subject)?;
+    if !composed.text.is_empty() {
+        draft.text(&composed.text)?;
+    }
+    if !composed.html.is_empty() {
+        draft.html(&composed.html)?;
+    }
+    for (name, value) in custom_headers(composed, ops) {
+        draft.header(name, value)?;
+    }
+    for a in &composed.attachments {
+        draft.attach(&a.filename, &a.content_type, &a.content_id, &a.content)?;
+    }
+    Ok(draft)
+}
+
+/// The message's own headers with the policy's operations applied. An operation that is not allowed
+/// is left out: a policy that errs costs no message (G4).
+fn custom_headers<'a>(composed: &'a v1::Composed, ops: &'a [HeaderOp]) -> Vec<(&'a str, &'a str)> {
+    let mut headers: Vec<(&str, &str)> = composed
+        .headers
+        .iter()
+        .map(|h| (h.name.as_str(), h.value.as_str()))
+        .collect();
+    for op in ops {
+        if let HeaderOp::Set(name, _) | HeaderOp::Remove(name) = op {
+            headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+        }
+        if let HeaderOp::Set(name, value) | HeaderOp::Add(name, value) = op
+            && Header::new(name, value).is_ok()
+        {
+            headers.push((name, value));
+        }
+    }
+    headers
+}
+
+/// Signs a raw message; added headers go in front, and set and removed ones out of it.
+fn pass_on(raw: &Bytes, ops: &[HeaderOp], signing: (&[Signer], u64)) -> Result<Vec<Bytes>, String> {
+    let raw = if ops.is_empty() {
+        raw.clone()
+    } else {
+        edit(raw, ops)?
+    };
+    let (fields, body) = postalynk_dkim::split(&raw).map_err(|error| error.to_string())?;
+    let mut segments = sign(&fields, body, signing)?;
+    segments.push(raw);
+    Ok(segments)
+}
+
+fn edit(raw: &Bytes, ops: &[HeaderOp]) -> Result<Bytes, String> {
+    let (fields, body) = postalynk_dkim::split(raw).map_err(|error| error.to_string())?;
+    let is_dropped = |field: &HeaderField<'_>| {
+        ops.iter().any(|op| match op {
+            HeaderOp::Set(name, _) | HeaderOp::Remove(name) => {
+                field.name().eq_ignore_ascii_case(name.as_bytes())
+            }
+            HeaderOp::Add(..) => false,
+        })
+    };
+    let mut edited = Vec::with_capacity(raw.len() + 256);
+    for op in ops {
+        if let HeaderOp::Set(name, value) | HeaderOp::Add(name, value) = op
+            // Printable ASCII on one line needs neither encoding nor folding.
+            && value.len() < 900
+            && value.bytes().all(|b| (b' '..=b'~').contains(&b))
+            && Header::new(name, value).is_ok()
+        {
+            edited.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+    }
+    for field in fields.iter().filter(|field| !is_dropped(field)) {
+        edited.extend_from_slice(field.name());
+        edited.push(b':');
+        edited.extend_from_slice(field.value());
+        edited.extend_from_slice(b"\r\n");
+    }
+    edited.extend_from_slice(b"\r\n");
+    edited.extend_from_slice(body);
+    Ok(edited.into())
+}
+
+/// One signature header per key; the message is read once for all of them.
+fn sign(
+    fields: &[HeaderField<'_>],
+    body: &[u8],
+    (signers, now_s): (&[Signer], u64),
+) -> Result<Vec<Bytes>, String> {
+    if signers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let hashed = Hashed::new(fields, BodyHash::of(Canonicalization::Relaxed, [body]))
+        .map_err(|error| error.to_string())?;
+    let header = |signer: &Signer| {
+        signer
+            .sign(&hashed, now_s)
+            .map(Bytes::from)
+            .map_err(|error| error.to_string())
+    };
+    signers.iter().map(header).collect()
+}

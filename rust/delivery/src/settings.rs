@@ -1,0 +1,314 @@
+//! What an operator may say about delivery, as one JSON object.
+//!
+//! Every key has a default; an unknown key is refused. Zero and the empty text mean "the default",
+//! so the Python side can pass its own settings through. Limits are looked up from special to
+//! general: `sites[site]`, the operator's general limits, the provider's row, the kind's default.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use postalynk_throttle::Rate;
+use serde::Deserialize;
+
+use crate::EngineError;
+
+/// See the module.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// I/O threads; 0: one per four cores.
+    pub shards: usize,
+    /// Threads that compose and sign; 0: one per core.
+    pub signing_threads: usize,
+    /// Deliveries in the engine at a time.
+    pub max_in_flight: usize,
+    /// Bytes of records in the engine at a time.
+    pub max_bytes: usize,
+    /// File of open attempts; empty: none is kept and a crash is not told from "not tried".
+    pub journal: PathBuf,
+    /// Resolvers; empty: the system's.
+    pub dns_servers: Vec<SocketAddr>,
+    /// `host:port` that takes everything; empty: the recipients' MX hosts.
+    pub smart_host: String,
+    /// Port of MX hosts.
+    pub smtp_port: u16,
+    /// EHLO name of sources that have none; empty: `localhost`.
+    pub ehlo: String,
+    /// Whether to use STARTTLS where it is offered.
+    pub starttls: bool,
+    /// Most connections per path; 0: as the provider's row says.
+    pub connections: usize,
+    /// Most messages per connection; 0: as the provider's row says.
+    pub per_connection: usize,
+    /// Most messages per path and time; empty: as the provider's row says.
+    pub rate: String,
+    /// Limits by site name; each field as above.
+    pub sites: HashMap<String, SiteLimits>,
+    /// How long an idle connection is kept.
+    pub idle_s: u64,
+    /// Most time for one connection attempt to one address.
+    pub connect_timeout_s: u64,
+    /// Most time from MAIL to the final reply, whatever the single timeouts allow.
+    pub transaction_timeout_s: u64,
+    /// A delivery that cannot start within this is parked.
+    pub park_after_s: u64,
+    /// Seed of every random choice; 0: from the system.
+    pub seed: u64,
+}
+
+/// Limits of one site; zero and empty mean "not said here".
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SiteLimits {
+    /// Most connections per source.
+    pub connections: usize,
+    /// Most messages per connection.
+    pub per_connection: usize,
+    /// Most messages per source and time.
+    pub rate: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            shards: 0,
+            signing_threads: 0,
+            max_in_flight: 10_000,
+            max_bytes: 256 << 20,
+            journal: PathBuf::new(),
+            dns_servers: Vec::new(),
+            smart_host: String::new(),
+            smtp_port: 25,
+            ehlo: String::new(),
+            starttls: true,
+            connections: 0,
+            per_connection: 0,
+            rate: String::new(),
+            sites: HashMap::new(),
+            // Receivers commonly close after one to five minutes; closing first is the polite way.
+            idle_s: 30,
+            connect_timeout_s: 30,
+            // The RFC's own sum: 5 + 5 + 2 + 10 minutes, and room for the block writes.
+            transaction_timeout_s: 1_500,
+            park_after_s: 60,
+            seed: 0,
+        }
+    }
+}
+
+/// What holds on one (source, site).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most connections.
+    pub connections: usize,
+    /// Most messages per connection.
+    pub per_connection: usize,
+    /// Most messages per time.
+    pub rate: Rate,
+}
+
+impl Settings {
+    /// Reads and checks the JSON form.
+    ///
+    /// # Errors
+    /// [`EngineError::Settings`] names the key.
+    pub fn from_json(text: &str) -> Result<Self, EngineError> {
+        let settings: Self =
+            serde_json::from_str(text).map_err(|error| EngineError::Settings(error.to_string()))?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// What [`Self::from_json`] checks.
+    ///
+    /// # Errors
+    /// [`EngineError::Settings`] names the key.
+    pub fn check(&self) -> Result<(), EngineError> {
+        let wrong = |key: &str, cause: String| EngineError::Settings(format!("{key}: {cause}"));
+        if self.max_in_flight == 0 || self.max_bytes == 0 {
+            return Err(wrong(
+                "max_in_flight, max_bytes",
+                "must be 1 or more".into(),
+            ));
+        }
+        if !self.smart_host.is_empty() && split_host_port(&self.smart_host).is_none() {
+            return Err(wrong(
+                "smart_host",
+                format!("{:?} is not host:port", self.smart_host),
+            ));
+        }
+        postalynk_smtp::EhloName::new(self.ehlo_name())
+            .map_err(|cause| wrong("ehlo", cause.to_string()))?;
+        parse_rate(&self.rate).map_err(|cause| wrong("rate", cause))?;
+        for (site, limits) in &self.sites {
+            parse_rate(&limits.rate)
+                .map_err(|cause| wrong(&format!("sites.{site}.rate"), cause))?;
+        }
+        Ok(())
+    }
+
+    /// The EHLO name of a source without its own.
+    #[must_use]
+    pub fn ehlo_name(&self) -> &str {
+        if self.ehlo.is_empty() {
+            "localhost"
+        } else {
+            &self.ehlo
+        }
+    }
+
+    /// Host and port of the smart host, if there is one.
+    #[must_use]
+    pub fn smart_host_address(&self) -> Option<(&str, u16)> {
+        split_host_port(&self.smart_host)
+    }
+
+    /// The limits of a site.
+    #[must_use]
+    pub fn limits(&self, site: &str, provider: Option<&str>) -> Limits {
+        let base = if self.smart_host.is_empty() {
+            provider.and_then(provider_limits).unwrap_or(MX_DEFAULT)
+        } else {
+            SMART_HOST_DEFAULT
+        };
+        let general = SiteLimits {
+            connections: self.connections,
+            per_connection: self.per_connection,
+            rate: self.rate.clone(),
+        };
+        let special = self.sites.get(site).cloned().unwrap_or_default();
+        [general, special].iter().fold(base, |limits, said| Limits {
+            connections: if said.connections > 0 {
+                said.connections
+            } else {
+                limits.connections
+            },
+            per_connection: if said.per_connection > 0 {
+                said.per_connection
+            } else {
+                limits.per_connection
+            },
+            // Checked when the settings were read.
+            rate: parse_rate(&said.rate).ok().flatten().unwrap_or(limits.rate),
+        })
+    }
+
+    pub(crate) fn idle(&self) -> Duration {
+        Duration::from_secs(self.idle_s)
+    }
+
+    pub(crate) fn park_after(&self) -> Duration {
+        Duration::from_secs(self.park_after_s)
+    }
+}
+
+const fn per_second(count: u64) -> Rate {
+    Rate::Limited {
+        count,
+        period: Duration::from_secs(1),
+        max_burst: count,
+    }
+}
+
+const MX_DEFAULT: Limits = Limits {
+    connections: 10,
+    per_connection: 100,
+    rate: per_second(100),
+};
+/// One's own relay: no receiver's patience to guard.
+const SMART_HOST_DEFAULT: Limits = Limits {
+    connections: 20,
+    per_connection: 1_000,
+    rate: Rate::Unlimited,
+};
+
+/// Connections and messages per connection a provider tolerates from one source. Starting values
+/// from KumoMTA's shaping files, Yahoo's SLN3433 and sisimai; an operator may override each.
+fn provider_limits(provider: &str) -> Option<Limits> {
+    let (connections, per_connection, rate) = match provider {
+        "google" | "outlook" | "office365" => (5, 50, 100),
+        "yahoo" => (10, 20, 100),
+        "icloud" => (10, 5, 100),
+        "comcast" => (25, 1_000, 100),
+        "gmx" => (4, 20, 100),
+        "orange" => (2, 100, 100),
+        "mimecast" => (10, 100, 100),
+        "barracuda" => (10, 15, 100),
+        "kpn" => (10, 10, 100),
+        "cox" => (5, 100, 100),
+        "qq" => (4, 8, 100),
+        "163" => (4, 7, 100),
+        "yahoo-jp" => (2, 20, 10),
+        _ => return None,
+    };
+    Some(Limits {
+        connections,
+        per_connection,
+        rate: per_second(rate),
+    })
+}
+
+fn parse_rate(text: &str) -> Result<Option<Rate>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse()
+        .map(Some)
+        .map_err(|error: postalynk_throttle::RateError| error.to_string())
+}
+
+fn split_host_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Some((host, port.parse().ok()?)).filter(|(host, _)| !host.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_object_is_all_defaults() {
+        let settings = Settings::from_json("{}").expect("defaults are valid");
+        assert_eq!(settings.limits("example.com", None), MX_DEFAULT);
+        assert_eq!(settings.limits("google", Some("google")).connections, 5);
+    }
+
+    #[test]
+    fn special_limits_win_over_general_ones() {
+        let json = r#"{"connections": 3, "rate": "5/s",
+            "sites": {"google": {"rate": "1/m", "per_connection": 7}}}"#;
+        let settings = Settings::from_json(json).expect("valid");
+        let google = settings.limits("google", Some("google"));
+        assert_eq!((google.connections, google.per_connection), (3, 7));
+        assert_eq!(google.rate.to_string(), "1/m");
+        assert_eq!(settings.limits("other", None).rate.to_string(), "5/s");
+    }
+
+    #[test]
+    fn a_smart_host_has_its_own_defaults() {
+        let settings = Settings::from_json(r#"{"smart_host": "[::1]:1025"}"#).expect("valid");
+        assert_eq!(settings.smart_host_address(), Some(("::1", 1025)));
+        assert_eq!(
+            settings.limits("google", Some("google")),
+            SMART_HOST_DEFAULT
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (json, key) in [
+            (r#"{"smart_host": "localhost"}"#, "smart_host"),
+            (r#"{"rate": "fast"}"#, "rate"),
+            (r#"{"sites": {"x": {"rate": "0/s"}}}"#, "sites.x.rate"),
+            (r#"{"ehlo": "a b"}"#, "ehlo"),
+            (r#"{"max_in_flight": 0}"#, "max_in_flight"),
+            (r#"{"speed": 1}"#, "speed"),
+        ] {
+            let error = Settings::from_json(json).expect_err(json).to_string();
+            assert!(error.contains(key), "{error}");
+        }
+    }
+}

@@ -1,0 +1,480 @@
+//! A shard: one thread that owns its paths and everything that moves on them.
+//!
+//! **Model.** One task takes batches of jobs in and prepared messages back; one task per connection
+//! sends. They share the shard's cells; none holds a borrow over an await. [`Shard::pump`] is the
+//! one place where a path's backlog becomes work: messages to compose, connections to wake or open.
+//! **Bounds.** What waits on paths is bounded by the window; a path opens as many connections as
+//! backlog and limits justify.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use postalynk_throttle::Bucket;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::MissedTickBehavior;
+
+use crate::clock;
+use crate::connect::Failure;
+use crate::connection;
+use crate::ending::{expired, parked, unfit};
+use crate::outcome::Finished;
+use crate::path::{Path, Site, State};
+use crate::prepare::{Mail, Prepared, ToPrepare};
+use crate::resolve::ToResolver;
+use crate::route::Job;
+use crate::shared::Shared;
+use crate::snapshot::PathView;
+use crate::stream::Tls;
+
+/// What a shard is told.
+pub(crate) enum ToShard {
+    Send(Vec<Job>),
+    Prepared(Vec<Prepared>),
+    Drain,
+    Snapshot(std::sync::mpsc::Sender<Vec<PathView>>),
+    Stop,
+}
+
+/// What a shard reaches others by.
+pub(crate) struct ShardLinks {
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) to_prepare: Sender<ToPrepare>,
+    pub(crate) resolver: UnboundedSender<ToResolver>,
+    pub(crate) tls: Tls,
+}
+
+/// See the module.
+pub(crate) struct Shard {
+    pub(crate) links: ShardLinks,
+    /// By source and destination.
+    paths: RefCell<HashMap<(Arc<str>, Arc<str>), Rc<Path>>>,
+    by_id: RefCell<HashMap<u32, Rc<Path>>>,
+    /// By source and whose limits count.
+    sites: RefCell<HashMap<(Arc<str>, Arc<str>), Rc<Site>>>,
+    last_id: Cell<u32>,
+    ticks: Cell<u32>,
+    pub(crate) is_draining: Cell<bool>,
+    chance: Cell<u64>,
+}
+
+/// What a connection gets when it asks for a message.
+pub(crate) enum Take {
+    Mail(Box<Mail>),
+    /// The rate limit allows the next one then.
+    After(Instant),
+    Nothing,
+}
+
+/// Breakers and rate limits are looked at so often; fine enough for their seconds.
+const TICK: Duration = Duration::from_millis(250);
+const TICKS_PER_SECOND: u32 = 4;
+/// A path nobody used for so long is forgotten, with its measures.
+const FORGOTTEN: Duration = Duration::from_secs(600);
+/// No connection is opened to wait longer than this for a token of the rate limit.
+const WORTH_OPENING: Duration = Duration::from_secs(1);
+/// Deliveries deferred at once when a path stays unreachable: the next probe takes the next ones.
+const DEFERRED_AT_ONCE: usize = 256;
+
+/// The thread's body.
+pub(crate) fn run(
+    links: ShardLinks,
+    runtime: &tokio::runtime::Runtime,
+    inbox: UnboundedReceiver<ToShard>,
+) {
+    let chance = Cell::new(links.shared.seed ^ links.index as u64);
+    let shard = Rc::new(Shard {
+        links,
+        paths: RefCell::default(),
+        by_id: RefCell::default(),
+        sites: RefCell::default(),
+        last_id: Cell::new(0),
+        ticks: Cell::new(0),
+        is_draining: Cell::new(false),
+        chance,
+    });
+    LocalSet::new().block_on(runtime, serve(shard, inbox));
+}
+
+async fn serve(shard: Rc<Shard>, mut inbox: UnboundedReceiver<ToShard>) {
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            message = inbox.recv() => match message {
+                Some(ToShard::Send(jobs)) => shard.accept(jobs),
+                Some(ToShard::Prepared(batch)) => shard.take_back(batch),
+                Some(ToShard::Drain) => shard.drain(),
+                // Whoever asked may have given up.
+                Some(ToShard::Snapshot(answer)) => drop(answer.send(shard.views())),
+                Some(ToShard::Stop) | None => break,
+            },
+            _ = tick.tick() => shard.tick(),
+        }
+    }
+}
+
+impl Shard {
+    /// New jobs: ready on their paths, or parked when they could not start soon.
+    fn accept(self: &Rc<Self>, jobs: Vec<Job>) {
+        let (now, now_us) = (clock::now(), clock::wall_us());
+        let park_after = self.links.shared.settings.park_after();
+        let mut touched: Vec<Rc<Path>> = Vec::new();
+        let mut put_back = Vec::new();
+        for job in jobs {
+            let Some(path) = self.path_of(&job) else {
+                continue;
+            };
+            let mut state = path.state.borrow_mut();
+            let wait = state.wait(&path.site.limits, now);
+            if wait > park_after {
+                put_back.push(park(&mut state, &path.site, job, (now, now_us)));
+            } else {
+                let lane = lane_of(&job);
+                let delivery = Arc::clone(&job.delivery);
+                state.ready.push(lane, delivery.org(), job);
+            }
+            state.used_at = Some(now);
+            drop(state);
+            if !touched.last().is_some_and(|last| Rc::ptr_eq(last, &path)) {
+                touched.push(path);
+            }
+        }
+        if !put_back.is_empty() {
+            self.links.shared.outcomes.push_all(put_back);
+        }
+        touched.iter().for_each(|path| self.pump(path));
+    }
+
+    /// Messages back from the signing pool.
+    fn take_back(self: &Rc<Self>, batch: Vec<Prepared>) {
+        let mut touched: Vec<Rc<Path>> = Vec::new();
+        for Prepared {
+            path,
+            place,
+            result,
+        } in batch
+        {
+            let Some(path) = self.by_id.borrow().get(&path).map(Rc::clone) else {
+                continue;
+            };
+            let mut state = path.state.borrow_mut();
+            match result {
+                Ok(mail) => state.prepared.fill(place, Some(mail)),
+                Err((job, reason)) => {
+                    state.prepared.fill(place, None);
+                    self.finish(unfit(&job, reason, clock::wall_us()));
+                }
+            }
+            drop(state);
+            if !touched.last().is_some_and(|last| Rc::ptr_eq(last, &path)) {
+                touched.push(path);
+            }
+        }
+        touched.iter().for_each(|path| self.pump(path));
+    }
+
+    /// Turns backlog into work.
+    pub(crate) fn pump(self: &Rc<Self>, path: &Rc<Path>) {
+        if self.is_draining.get() {
+            return;
+        }
+        let now = clock::now();
+        let limits = &path.site.limits;
+        let mut state = path.state.borrow_mut();
+        let wanted = state.wanted(limits);
+        let is_shut = !state.breaker.shut_for(now).is_zero();
+        if !is_shut || state.established > 0 {
+            let ahead = state.look_ahead(wanted);
+            self.prepare(path, &mut state, ahead);
+        }
+        for _ in 0..state.prepared.leading().min(state.hungry) {
+            path.wake.notify_one();
+        }
+        let is_token_far = path.site.bucket.borrow().ready_at(now, 1) > now + WORTH_OPENING;
+        if is_shut || is_token_far {
+            return;
+        }
+        let missing = wanted.saturating_sub(state.connections);
+        drop(state);
+        for _ in 0..missing {
+            if !self.open(path) {
+                break;
+            }
+        }
+    }
+
+    fn prepare(&self, path: &Path, state: &mut State, ahead: usize) {
+        while state.prepared.len() < ahead {
+            let Some(job) = state.ready.pop() else { break };
+            let now_us = clock::wall_us();
+            if job.delivery.is_expired(now_us) {
+                self.finish(expired(job.delivery, now_us));
+                continue;
+            }
+            let place = state.prepared.reserve();
+            let job = ToPrepare {
+                job,
+                shard: self.links.index,
+                path: path.id,
+                place,
+            };
+            // The pool ends after the shards, so it is there.
+            let _ = self.links.to_prepare.send(job);
+        }
+    }
+
+    /// Opens a connection if the site's limit allows; else waits for one to close.
+    fn open(self: &Rc<Self>, path: &Rc<Path>) -> bool {
+        let site = &path.site;
+        if site.connections.get() >= site.limits.connections {
+            let mut waiting = site.waiting.borrow_mut();
+            if !waiting.contains(&path.id) {
+                waiting.push_back(path.id);
+                drop(waiting);
+                self.wake_idle_of(site);
+            }
+            return false;
+        }
+        site.connections.set(site.connections.get() + 1);
+        path.state.borrow_mut().connections += 1;
+        self.links.shared.metrics.connections.inc();
+        spawn_local(connection::run(Rc::clone(self), Rc::clone(path)));
+        true
+    }
+
+    /// Idle connections of other paths of the site look whether to make room.
+    fn wake_idle_of(&self, site: &Rc<Site>) {
+        for path in self
+            .by_id
+            .borrow()
+            .values()
+            .filter(|path| Rc::ptr_eq(&path.site, site))
+        {
+            path.wake.notify_waiters();
+        }
+    }
+
+    /// A connection is over.
+    pub(crate) fn connection_closed(self: &Rc<Self>, path: &Rc<Path>) {
+        path.state.borrow_mut().connections -= 1;
+        path.site.connections.set(path.site.connections.get() - 1);
+        self.links.shared.metrics.connections.dec();
+        while path.site.connections.get() < path.site.limits.connections {
+            let Some(id) = path.site.waiting.borrow_mut().pop_front() else {
+                break;
+            };
+            let next = self.by_id.borrow().get(&id).map(Rc::clone);
+            if let Some(next) = next {
+                self.pump(&next);
+            }
+        }
+        self.pump(path);
+    }
+
+    /// The next message for a connection of this path.
+    pub(crate) fn take(self: &Rc<Self>, path: &Rc<Path>) -> Take {
+        if self.is_draining.get() {
+            return Take::Nothing;
+        }
+        let mut state = path.state.borrow_mut();
+        if state.prepared.first().is_none() {
+            return Take::Nothing;
+        }
+        if let Err(at) = path.site.bucket.borrow_mut().take(clock::now(), 1) {
+            return Take::After(at);
+        }
+        let mail = state.prepared.pop();
+        drop(state);
+        self.pump(path);
+        mail.map_or(Take::Nothing, Take::Mail)
+    }
+
+    /// A message goes back to the front: its connection was lost before anything came of it.
+    pub(crate) fn requeue(&self, path: &Path, mut mail: Box<Mail>) {
+        mail.requeued += 1;
+        path.site.bucket.borrow_mut().give_back(1);
+        path.state.borrow_mut().prepared.put_back(mail);
+    }
+
+    /// No host of the path could be reached. One delivery pays with its attempt, as it would have
+    /// been on this connection; when the trouble lasts, others of the backlog are deferred too.
+    pub(crate) fn connect_failed(&self, path: &Path, failure: &Failure) {
+        let now = clock::now();
+        let mut state = path.state.borrow_mut();
+        // Others of the path work, or one has failed just now: nothing new was learned.
+        if state.established > 0 || !state.breaker.shut_for(now).is_zero() {
+            return;
+        }
+        state.breaker.fail(now);
+        let most = if state.breaker.is_lasting() {
+            DEFERRED_AT_ONCE
+        } else {
+            1
+        };
+        for _ in 0..most {
+            let mail = state.prepared.pop().map(|mail| mail.job);
+            let Some(job) = mail.or_else(|| state.ready.pop()) else {
+                break;
+            };
+            self.finish(failure.finish(&job, clock::wall_us()));
+        }
+    }
+
+    pub(crate) fn finish(&self, finished: Finished) {
+        self.links.shared.outcomes.push(finished);
+    }
+
+    /// The next random number of this shard.
+    pub(crate) fn chance(&self) -> u64 {
+        let next = self
+            .chance
+            .get()
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        self.chance.set(next);
+        next ^ (next >> 29)
+    }
+
+    fn drain(&self) {
+        self.is_draining.set(true);
+        self.by_id
+            .borrow()
+            .values()
+            .for_each(|path| path.wake.notify_waiters());
+    }
+
+    fn tick(self: &Rc<Self>) {
+        let now = clock::now();
+        let ticks = self.ticks.get().wrapping_add(1);
+        self.ticks.set(ticks);
+        let paths: Vec<Rc<Path>> = self.by_id.borrow().values().map(Rc::clone).collect();
+        let is_second = ticks.is_multiple_of(TICKS_PER_SECOND);
+        for path in &paths {
+            if is_second {
+                self.sweep(path, now);
+            }
+            if path.state.borrow().backlog() > 0 {
+                self.pump(path);
+            }
+        }
+        if is_second {
+            self.forget_unused(now);
+        }
+    }
+
+    /// Measures the path and parks what has waited too long.
+    fn sweep(&self, path: &Path, now: Instant) {
+        let mut state = path.state.borrow_mut();
+        let has_backlog = !state.ready.is_empty();
+        state.pace.tick(now, has_backlog);
+        let park_after = self.links.shared.settings.park_after();
+        let is_old = |job: &Job| now.saturating_duration_since(job.ready_at) > park_after;
+        let mut old = state.ready.drain_front(is_old);
+        while state
+            .prepared
+            .first().is_some_and(|mail| is_old(&mail.job)) {
+            old.extend(state.prepared.pop().map(|mail| mail.job));
+        }
+        if old.is_empty() {
+            return;
+        }
+        let now_us = clock::wall_us();
+        let put_back: Vec<Finished> = old
+            .into_iter()
+            .map(|job| park(&mut state, &path.site, job, (now, now_us)))
+            .collect();
+        self.links.shared.outcomes.push_all(put_back);
+    }
+
+    fn forget_unused(&self, now: Instant) {
+        self.paths.borrow_mut().retain(|_, path| {
+            let state = path.state.borrow();
+            let is_used = state.backlog() > 0
+                || state.connections > 0
+                || state
+                    .used_at
+                    .is_some_and(|at| now.saturating_duration_since(at) < FORGOTTEN);
+            if !is_used {
+                self.by_id.borrow_mut().remove(&path.id);
+                self.links.shared.metrics.paths.dec();
+            }
+            is_used
+        });
+        self.sites
+            .borrow_mut()
+            .retain(|_, site| Rc::strong_count(site) > 1);
+    }
+
+    fn path_of(&self, job: &Job) -> Option<Rc<Path>> {
+        let destination = job.delivery.destination.as_ref()?;
+        let key = (Arc::clone(&job.source.name), Arc::clone(&destination.key));
+        if let Some(path) = self.paths.borrow().get(&key) {
+            if !Arc::ptr_eq(&path.destination.borrow(), destination) {
+                *path.destination.borrow_mut() = Arc::clone(destination);
+            }
+            return Some(Rc::clone(path));
+        }
+        let limited_as = destination.limited_as();
+        let site_key = (Arc::clone(&job.source.name), Arc::clone(limited_as));
+        let site = Rc::clone(self.sites.borrow_mut().entry(site_key).or_insert_with(|| {
+            let limits = self
+                .links
+                .shared
+                .settings
+                .limits(limited_as, destination.provider);
+            Rc::new(Site {
+                limits,
+                bucket: RefCell::new(Bucket::new(limits.rate)),
+                connections: Cell::new(0),
+                waiting: RefCell::default(),
+            })
+        }));
+        let id = self.last_id.get().wrapping_add(1);
+        self.last_id.set(id);
+        let path = Rc::new(Path {
+            id,
+            source: Arc::clone(&job.source),
+            destination: RefCell::new(Arc::clone(destination)),
+            site,
+            state: RefCell::default(),
+            wake: Notify::new(),
+        });
+        path.touch(clock::now());
+        self.paths.borrow_mut().insert(key, Rc::clone(&path));
+        self.by_id.borrow_mut().insert(id, Rc::clone(&path));
+        self.links.shared.metrics.paths.inc();
+        Some(path)
+    }
+
+    fn views(&self) -> Vec<PathView> {
+        let now = clock::now();
+        self.by_id
+            .borrow()
+            .values()
+            .map(|path| PathView::of(path, now))
+            .collect()
+    }
+}
+
+fn park(state: &mut State, site: &Site, job: Job, (now, now_us): (Instant, u64)) -> Finished {
+    let wait = state.wait(&site.limits, now);
+    let rate = state.pace.rate(site.limits.rate.per_second(), now);
+    let due_at_us = state.pace.park(now_us, wait, rate);
+    parked(job.delivery, now_us, due_at_us)
+}
+
+fn lane_of(job: &Job) -> usize {
+    match job.delivery.lane() {
+        "high" => 0,
+        "bulk" => 2,
+        _ => 1,
+    }
+}

@@ -1,0 +1,86 @@
+//! What all threads of the engine share.
+//!
+//! **Locks.** Each is taken for one batch at a time and never while another is held; none is taken
+//! on the way of a message between its path and the wire.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Instant;
+
+use parking_lot::{Mutex, RwLock};
+use postalynk_record::DeliveryKey;
+
+use crate::delivery::Delivery;
+use crate::destination::Destination;
+use crate::done::DoneSet;
+use crate::inbox::Inbox;
+use crate::journal::{Doubt, Journal};
+use crate::metrics::Metrics;
+use crate::outcome::Finished;
+use crate::pools::Pools;
+use crate::prepare::Signers;
+use crate::settings::Settings;
+use crate::timers::Timers;
+use crate::tracker::Tracker;
+use crate::window::Window;
+
+/// What is known about deliveries that are not under way.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    pub(crate) tracker: Tracker,
+    pub(crate) timers: Timers,
+    pub(crate) done: DoneSet,
+    /// Attempts the journal shows open and nothing has answered yet.
+    pub(crate) doubts: HashMap<DeliveryKey, Doubt>,
+}
+
+/// See the module.
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) seed: u64,
+    pub(crate) started_at_us: u64,
+    pub(crate) window: Window,
+    pub(crate) books: Mutex<Books>,
+    pub(crate) journal: Journal,
+    pub(crate) places: Mutex<Places>,
+    pub(crate) pools: RwLock<Arc<Pools>>,
+    pub(crate) signers: RwLock<Arc<Signers>>,
+    pub(crate) routable: Inbox<Arc<Delivery>>,
+    pub(crate) outcomes: Inbox<Finished>,
+    pub(crate) metrics: Metrics,
+    /// Transactions between MAIL and their result.
+    pub(crate) open_transactions: AtomicUsize,
+    pub(crate) is_draining: AtomicBool,
+}
+
+/// Destinations by domain, as long as their DNS answer is valid.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    known: HashMap<Box<str>, (Arc<Destination>, Option<Instant>)>,
+}
+
+/// Domains remembered; beyond it the memory begins anew, and the resolver's cache still answers.
+const MOST_PLACES: usize = 100_000;
+
+impl Places {
+    pub(crate) fn get(&self, domain: &str, now: Instant) -> Option<Arc<Destination>> {
+        let (destination, valid_until) = self.known.get(domain)?;
+        valid_until
+            .is_none_or(|until| now < until)
+            .then(|| Arc::clone(destination))
+    }
+
+    pub(crate) fn put(
+        &mut self,
+        domain: &str,
+        destination: &Arc<Destination>,
+        valid_until: Option<Instant>,
+    ) {
+        if self.known.len() >= MOST_PLACES {
+            self.known.clear();
+        }
+        self.known
+            .insert(domain.into(), (Arc::clone(destination), valid_until));
+    }
+}
