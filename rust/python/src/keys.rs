@@ -70,5 +70,5 @@ pub(crate) fn dkim_generate<'py>(
 /// The TXT record that publishes the key.
 #[pyfunction]
 pub(crate) fn dkim_record(algorithm: &str, pkcs8_der: &[u8]) -> PyResult<String> {
-    key(algorithm, pkcs8_der)?.dns_record().map_err(value_error)
+    Ok(key(algorithm, pkcs8_der)?.dns_record())
 }
