@@ -62,7 +62,7 @@ class Sink:
             text=True,
         )
         assert self.process.stdout is not None
-        self.stats = json.loads(self.process.stdout.readline())["stats"]
+        self.stats = json.loads(self.process.stdout.readline())["stats_address"]
 
     @property
     def address(self) -> str:

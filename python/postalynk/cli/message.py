@@ -61,8 +61,7 @@ def _lines(event: dict[str, Any], began: datetime) -> list[str]:
     if event["tls"]["refused"]:
         lines.append(f"  TLS was offered and not used: {event['tls']['refused']}")
     if reply := event["reply"]:
-        shown = " ".join(str(part) for part in (reply["code"], reply["enhanced"]) if part)
-        lines.append(f"  {shown} {reply['text']}".replace("\n", " / "))
+        lines.append(f"  {reply['code']} {reply['text']}".replace("\n", " / "))
     if event["class"]:
         lines.append(f"  class {event['class']}, at {event['phase']}")
     if event["reason"]:

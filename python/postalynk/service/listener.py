@@ -77,6 +77,7 @@ class Listener(uvicorn.Server):
         config = uvicorn.Config(
             app,
             log_config=None,
+            log_level="warning",
             access_log=False,
             lifespan="auto",
             server_header=False,

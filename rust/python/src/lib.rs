@@ -1,1 +1,47 @@
-//! Postalynk python.
+//! `postalynk._engine`: the extension module. A table of contents; every function converts, lets
+//! the GIL go where it can block, and forwards. Documentation is in `_engine.pyi`.
+
+mod address;
+mod audit;
+mod batch;
+mod codec;
+mod engine;
+mod error;
+mod events;
+mod keys;
+mod outcomes;
+mod queue;
+mod sink;
+mod views;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<audit::Audit>()?;
+    module.add_class::<batch::RecordBatch>()?;
+    module.add_class::<engine::Engine>()?;
+    module.add_class::<events::EventColumns>()?;
+    module.add_class::<outcomes::Failure>()?;
+    module.add_class::<outcomes::OutcomeBatch>()?;
+    module.add_class::<views::Delivery>()?;
+    module.add_class::<views::Organization>()?;
+    module.add_class::<views::Recipient>()?;
+    module.add_class::<views::RouteBatch>()?;
+    module.add_class::<queue::EmbeddedQueue>()?;
+    module.add_class::<queue::EmbeddedConsumer>()?;
+    module.add_class::<sink::Sink>()?;
+    module.add_function(wrap_pyfunction!(address::check_header, module)?)?;
+    module.add_function(wrap_pyfunction!(address::parse_address, module)?)?;
+    module.add_function(wrap_pyfunction!(address::parse_mailbox, module)?)?;
+    module.add_function(wrap_pyfunction!(codec::decode_dead_letter, module)?)?;
+    module.add_function(wrap_pyfunction!(codec::encode_dead_letter, module)?)?;
+    module.add_function(wrap_pyfunction!(codec::encode_messages, module)?)?;
+    module.add_function(wrap_pyfunction!(codec::new_message_id, module)?)?;
+    module.add_function(wrap_pyfunction!(codec::partition_of, module)?)?;
+    module.add_function(wrap_pyfunction!(keys::dkim_generate, module)?)?;
+    module.add_function(wrap_pyfunction!(keys::dkim_record, module)?)?;
+    module.add_function(wrap_pyfunction!(keys::dkim_sign, module)?)?;
+    Ok(())
+}

@@ -16,7 +16,8 @@ use parking_lot::Mutex;
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::logs::{Commit, Read};
-use crate::queue::{Position, Request, Shared, TopicId};
+use crate::queue::{Position, TopicId};
+use crate::shared::{Request, Shared};
 
 /// One record as it was appended.
 #[derive(Clone, Debug, PartialEq, Eq)]

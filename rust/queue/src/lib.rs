@@ -36,6 +36,7 @@ mod options;
 mod queue;
 mod recovery;
 mod retention;
+mod shared;
 mod tail;
 
 pub use consumer::{Batch, Consumer, Damaged, Record, To};

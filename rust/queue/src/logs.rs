@@ -9,6 +9,7 @@
 //! **Freeing disk.** Files go from the oldest on, when nothing live is in them. A committed offset
 //! would hold its file for ever, so those are written anew before files are dropped.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -75,7 +76,31 @@ pub(crate) enum Read {
     Damaged(u64, String),
 }
 
+thread_local! {
+    /// The instance whose blocks raft-engine's cache of this thread may hold (0: none yet).
+    static CACHE_OF: Cell<u64> = const { Cell::new(0) };
+}
+
+/// raft-engine keeps the last block it read per thread, found by file number and place only: two
+/// queues read on one thread (or one opened twice, as tests do) would be given each other's
+/// records. So a thread's cache belongs to the first that reads there; another reads on a thread
+/// of its own.
+fn with_own_cache<T: Send>(instance: u64, read: impl FnOnce() -> T + Send) -> T {
+    if CACHE_OF.get() == 0 {
+        CACHE_OF.set(instance);
+    }
+    if CACHE_OF.get() == instance {
+        return read();
+    }
+    std::thread::scope(|threads| match threads.spawn(read).join() {
+        Ok(answer) => answer,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
 pub(crate) struct Logs {
+    /// Number of this opening within the process, from 1.
+    instance: u64,
     engine: Engine<Files>,
     watch: Arc<Watch>,
     logs: Vec<Log>,
@@ -114,11 +139,20 @@ impl Logs {
         }))
         .map_err(|panic| format!("log: {}", panic_text(&*panic)))?
         .map_err(|error| format!("log: {error}"))?;
-        let logs = regions.map(|region| Log::load(&engine, region)).collect();
+        static INSTANCES: AtomicU64 = AtomicU64::new(1);
+        let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
+        let regions: Vec<u64> = regions.collect();
+        let logs = with_own_cache(instance, || {
+            regions
+                .iter()
+                .map(|&region| Log::load(&engine, region))
+                .collect()
+        });
         let order = Mutex::new(TailOrder::new(tail_bytes));
         let cuts = watch.take_cuts();
         Ok((
             Self {
+                instance,
                 engine,
                 watch,
                 logs,
@@ -250,13 +284,11 @@ impl Logs {
                 return Ok(Read::Entries(entries));
             }
             let mut entries = Vec::new();
-            let fetched = self.engine.fetch_entries_to::<Entries>(
-                log.region,
-                from,
-                to,
-                Some(max_bytes),
-                &mut entries,
-            );
+            let fetched = with_own_cache(self.instance, || {
+                let (max, found) = (Some(max_bytes), &mut entries);
+                self.engine
+                    .fetch_entries_to::<Entries>(log.region, from, to, max, found)
+            });
             match fetched {
                 _ if !entries.is_empty() => return Ok(Read::Entries(entries)),
                 // Retention dropped it, and perhaps its file, under our hands.

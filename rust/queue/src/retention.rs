@@ -14,7 +14,8 @@
 
 use crate::error::Error;
 use crate::options::Retention;
-use crate::queue::{Queue, Request, Shared};
+use crate::queue::Queue;
+use crate::shared::{Request, Shared};
 
 const PURGE_EVERY_US: u64 = 3_600_000_000;
 /// Enough to reach any point of the span by halves; what is left is the next call's.

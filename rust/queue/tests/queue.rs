@@ -64,6 +64,44 @@ fn a_commit_and_its_note_survive_a_restart() {
 }
 
 #[test]
+fn an_append_and_a_commit_are_synced_before_they_return() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path());
+    let reader = consumer(&queue, "g", &["mail"]);
+    for i in 0..5 {
+        let before = queue.usage().syncs;
+        queue.append(&[record(&queue, "mail", 0, "a")], 1).unwrap();
+        assert_eq!(queue.usage().syncs, before + 1);
+        reader
+            .commit(&[(at(&queue, "mail", 0), commit(i, ""))])
+            .unwrap();
+        assert_eq!(queue.usage().syncs, before + 2);
+    }
+}
+
+/// Same file number, same place, same length: only the directory differs.
+#[test]
+fn two_queues_read_on_one_thread_do_not_mix() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let mut queues = Vec::new();
+    for (dir, value) in dirs.iter().zip(["one", "two"]) {
+        let mut settings = options(dir.path());
+        settings.tail_bytes = 0;
+        let queue = Queue::open(settings).unwrap().0;
+        queue
+            .append(&[record(&queue, "mail", 0, value)], 1)
+            .unwrap();
+        queues.push(queue);
+    }
+    for (queue, value) in queues.iter().zip(["one", "two"]) {
+        assert_eq!(
+            drain(&consumer(queue, "", &["mail"])).records[0].value,
+            value
+        );
+    }
+}
+
+#[test]
 fn a_compacted_topic_keeps_the_newest_value() {
     let dir = tempfile::tempdir().unwrap();
     let queue = open(dir.path());

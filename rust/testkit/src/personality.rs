@@ -73,10 +73,11 @@ impl Personalities {
         recipients: &[String],
         slow: Duration,
     ) -> Option<Action> {
-        let drops = recipients.iter().filter(|r| is(r, "drop"));
-        if drops.fold(false, |any, r| {
-            is_first(&mut self.dropped, message_id, r) || any
-        }) {
+        // Counted, not `any`: every recipient is remembered, so the second try drops for none.
+        let firsts = recipients
+            .iter()
+            .filter(|r| is(r, "drop") && is_first(&mut self.dropped, message_id, r));
+        if firsts.count() > 0 {
             return Some(act(Verdict::Reset));
         }
         let is_slow = recipients.iter().any(|r| is(r, "slow"));

@@ -51,6 +51,9 @@ fn run(sink: &Sink, envelopes: &[&[&str]]) -> Ran {
                 _ => {}
             }
         }
+        if client.is_closed() {
+            break;
+        }
         while client.wants_transaction() {
             let Some((recipients, id)) = queue.next() else {
                 client.quit();

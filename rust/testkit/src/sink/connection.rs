@@ -38,7 +38,7 @@ async fn serve(mut stream: TcpStream, shared: Arc<SinkShared>) -> io::Result<()>
     match (ended, &shared.tls) {
         (Ended::Reset, _) => reset(&stream),
         (Ended::StartTls, Some(tls)) => {
-            let mut stream = tls.accept(stream).await?;
+            let mut stream = tls.acceptor.accept(stream).await?;
             session.encrypted();
             let ended = converse(&mut stream, &mut session, (Vec::new(), Next::Read)).await?;
             if matches!(ended, Ended::Reset) {
@@ -68,10 +68,11 @@ where
     loop {
         session.flush_ledger()?;
         if !replies.is_empty() {
-            stream.write_all(&replies).await?;
-            stream.flush().await?;
-            replies.clear();
             session.mark_answered();
+            let written = write(stream, &replies).await;
+            session.replies_written(written.is_ok());
+            written?;
+            replies.clear();
         }
         match next {
             Next::Read => {
@@ -93,4 +94,9 @@ where
         start += taken;
         next = then;
     }
+}
+
+async fn write<S: AsyncWrite + Unpin>(stream: &mut S, replies: &[u8]) -> io::Result<()> {
+    stream.write_all(replies).await?;
+    stream.flush().await
 }

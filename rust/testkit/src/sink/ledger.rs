@@ -97,10 +97,10 @@ impl Ledger {
         self.file.as_mut().map_or(Ok(()), Write::flush)
     }
 
-    pub(crate) fn answered(&mut self, number: u64, code: u16) {
+    pub(crate) fn answered(&mut self, number: u64, code: Option<u16>) {
         let index = number.checked_sub(self.first).map(|index| index as usize);
         if let Some(received) = index.and_then(|index| self.records.get_mut(index)) {
-            received.reply_code = Some(code);
+            received.reply_code = code;
         }
     }
 
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(numbers, [0, 1, 2]);
         numbers
             .iter()
-            .for_each(|&number| ledger.answered(number, 250));
+            .for_each(|&number| ledger.answered(number, Some(250)));
         let kept: Vec<_> = ledger
             .records()
             .into_iter()

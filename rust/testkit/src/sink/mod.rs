@@ -8,6 +8,7 @@ mod connection;
 mod ledger;
 mod session;
 mod stats;
+mod syntax;
 mod tls;
 
 pub use ledger::Received;
@@ -174,6 +175,15 @@ impl Sink {
         self.stats_address
     }
 
+    /// The certificate of STARTTLS in DER, for `sink.test` and `localhost`.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.shared
+            .tls
+            .as_ref()
+            .map(|tls| tls.certificate.as_slice())
+    }
+
     /// Counts since the start.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -231,7 +241,7 @@ pub(crate) struct SinkShared {
     options: SinkOptions,
     is_scripted: bool,
     keeps_content: bool,
-    tls: Option<tokio_rustls::TlsAcceptor>,
+    tls: Option<tls::Tls>,
     script: Mutex<Script>,
     personalities: Mutex<Personalities>,
     ledger: Mutex<Ledger>,
@@ -255,7 +265,7 @@ impl SinkShared {
         Ok(Self {
             is_scripted: !options.script.is_empty(),
             keeps_content: ledger.keeps_content(),
-            tls: options.starttls.then(tls::acceptor).transpose()?,
+            tls: options.starttls.then(tls::make).transpose()?,
             script: Mutex::new(options.script.clone()),
             personalities: Mutex::default(),
             ledger: Mutex::new(ledger),

@@ -8,6 +8,7 @@
 
 use super::SinkShared;
 use super::ledger::{Received, message_id, now_ms};
+use super::syntax::{code, is_positive, path};
 use crate::personality;
 use crate::script::{Action, Step, Verdict};
 use memchr::{memchr, memmem};
@@ -87,7 +88,7 @@ impl Session {
     }
 
     pub(crate) fn greet(&mut self, replies: &mut Vec<u8>) -> Next {
-        self.step(Step::Banner, "", None, replies)
+        self.step(Step::Banner, "", replies)
     }
 
     pub(crate) fn encrypted(&mut self) {
@@ -127,14 +128,26 @@ impl Session {
         }
     }
 
-    /// Notes that the replies given so far were written.
+    /// Notes the replies given so far. Called before they are written, so that whoever has seen
+    /// one finds it in the ledger.
     pub(crate) fn mark_answered(&mut self) {
         if !self.answered.is_empty() {
             let mut ledger = self.shared.lock_ledger();
             self.answered
-                .drain(..)
-                .for_each(|(record, code)| ledger.answered(record, code));
+                .iter()
+                .for_each(|&(record, code)| ledger.answered(record, Some(code)));
         }
+    }
+
+    /// Tells how writing them ended: what could not be written was not answered.
+    pub(crate) fn replies_written(&mut self, is_written: bool) {
+        if !is_written {
+            let mut ledger = self.shared.lock_ledger();
+            self.answered
+                .iter()
+                .for_each(|&(record, _)| ledger.answered(record, None));
+        }
+        self.answered.clear();
     }
 
     fn take_line(&mut self, input: &[u8], replies: &mut Vec<u8>) -> (usize, Next) {
@@ -163,20 +176,20 @@ impl Session {
             b"MAIL" => self.mail(&text, replies),
             b"RCPT" if self.reverse_path.is_none() => say(replies, "503 5.5.1 MAIL first"),
             b"RCPT" => match path(&text, "TO:").filter(|path| !path.is_empty()) {
-                Some(path) => self.step(Step::Rcpt, path, None, replies),
+                Some(path) => self.step(Step::Rcpt, path, replies),
                 None => say(replies, "501 5.5.4 Syntax: RCPT TO:<address>"),
             },
             b"DATA" if self.reverse_path.is_none() => say(replies, "503 5.5.1 MAIL first"),
             b"DATA" if self.recipients.is_empty() => say(replies, "554 5.5.1 No valid recipients"),
-            b"DATA" => self.step(Step::Data, "", None, replies),
+            b"DATA" => self.step(Step::Data, "", replies),
             b"BDAT" => self.bdat(&text, replies),
-            b"EHLO" => self.step(Step::Ehlo, &text, None, replies),
-            b"HELO" => self.step(Step::Ehlo, "", None, replies),
-            b"RSET" => self.step(Step::Rset, "", None, replies),
+            b"EHLO" => self.step(Step::Ehlo, &text, replies),
+            b"HELO" => self.step(Step::Ehlo, "", replies),
+            b"RSET" => self.step(Step::Rset, "", replies),
             b"NOOP" => say(replies, "250 2.0.0 OK"),
-            b"QUIT" => self.step(Step::Quit, "", None, replies),
+            b"QUIT" => self.step(Step::Quit, "", replies),
             b"STARTTLS" if self.shared.tls.is_some() && !self.is_encrypted => {
-                self.step(Step::StartTls, "", None, replies)
+                self.step(Step::StartTls, "", replies)
             }
             _ => say(replies, "502 5.5.1 Command not implemented"),
         }
@@ -195,7 +208,7 @@ impl Session {
         if declared.is_some_and(|size| size > self.shared.options.size_limit_bytes) {
             return say(replies, "552 5.3.4 Message too big");
         }
-        self.step(Step::Mail, reverse_path, None, replies)
+        self.step(Step::Mail, reverse_path, replies)
     }
 
     fn bdat(&mut self, text: &str, replies: &mut Vec<u8>) -> Next {
@@ -322,10 +335,16 @@ impl Session {
         };
         self.shared.count_message(!was_refused);
         self.has_recorded = true;
-        match self.shared.record(received, !was_refused, content) {
-            Ok(record) => self.act(Step::FinalDot, String::new(), action, Some(record), replies),
-            Err(_) => say(replies, "451 4.3.0 The ledger cannot be written"),
-        }
+        let Ok(record) = self.shared.record(received, !was_refused, content) else {
+            return say(replies, "451 4.3.0 The ledger cannot be written");
+        };
+        let decided = Decided {
+            step: Step::FinalDot,
+            argument: String::new(),
+            verdict: action.verdict,
+            record: Some(record),
+        };
+        self.act(action.delay, decided, replies)
     }
 
     fn decide(&self, step: Step, argument: &str) -> Action {
@@ -363,36 +382,27 @@ impl Session {
             .unwrap_or(behave)
     }
 
-    fn step(
-        &mut self,
-        step: Step,
-        argument: &str,
-        record: Option<u64>,
-        replies: &mut Vec<u8>,
-    ) -> Next {
+    fn step(&mut self, step: Step, argument: &str, replies: &mut Vec<u8>) -> Next {
         let action = self.decide(step, argument);
-        self.act(step, argument.to_owned(), action, record, replies)
+        let argument = argument.to_owned();
+        self.act(
+            action.delay,
+            Decided {
+                step,
+                argument,
+                verdict: action.verdict,
+                record: None,
+            },
+            replies,
+        )
     }
 
-    fn act(
-        &mut self,
-        step: Step,
-        argument: String,
-        action: Action,
-        record: Option<u64>,
-        replies: &mut Vec<u8>,
-    ) -> Next {
-        let decided = Decided {
-            step,
-            argument,
-            verdict: action.verdict,
-            record,
-        };
-        if action.delay.is_zero() {
+    fn act(&mut self, delay: Duration, decided: Decided, replies: &mut Vec<u8>) -> Next {
+        if delay.is_zero() {
             return self.carry_out(decided, replies);
         }
         self.delayed = Some(decided);
-        Next::Wait(action.delay)
+        Next::Wait(delay)
     }
 
     fn carry_out(&mut self, decided: Decided, replies: &mut Vec<u8>) -> Next {
@@ -472,25 +482,4 @@ fn say(replies: &mut Vec<u8>, text: &str) -> Next {
     replies.extend_from_slice(text.as_bytes());
     replies.extend_from_slice(b"\r\n");
     Next::Read
-}
-
-fn code(reply: &[u8]) -> u16 {
-    let digits = reply
-        .get(..3)
-        .and_then(|digits| std::str::from_utf8(digits).ok());
-    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
-}
-
-fn is_positive(reply: &str) -> bool {
-    reply.starts_with(['2', '3'])
-}
-
-/// The address between brackets after `FROM:` or `TO:`.
-fn path<'a>(text: &'a str, keyword: &str) -> Option<&'a str> {
-    let (word, rest) = text.split_at_checked(keyword.len())?;
-    let inside = rest
-        .trim_start()
-        .strip_prefix('<')
-        .filter(|_| word.eq_ignore_ascii_case(keyword))?;
-    inside.split_once('>').map(|(path, _)| path)
 }

@@ -1,11 +1,18 @@
-//! A certificate nobody trusts, made at start.
+//! A certificate made at start, trusted by those only who are given it.
 
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::io;
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 
-pub(super) fn acceptor() -> io::Result<TlsAcceptor> {
+/// What a sink with STARTTLS holds.
+pub(super) struct Tls {
+    pub(super) acceptor: TlsAcceptor,
+    /// The certificate in DER, for clients that are to trust it.
+    pub(super) certificate: Vec<u8>,
+}
+
+pub(super) fn make() -> io::Result<Tls> {
     let names = vec!["sink.test".to_owned(), "localhost".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).map_err(io::Error::other)?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
@@ -16,5 +23,8 @@ pub(super) fn acceptor() -> io::Result<TlsAcceptor> {
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .map_err(io::Error::other)?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(Tls {
+        acceptor: TlsAcceptor::from(Arc::new(config)),
+        certificate: made.cert.der().to_vec(),
+    })
 }

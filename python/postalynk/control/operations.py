@@ -1,0 +1,290 @@
+"""An operator's changes: durable first, then visible, then announced.
+
+**Invariants.** One change at a time (a lock that readers never take). A change that fails to become
+durable is not visible. A listener that raises is logged and undoes nothing.
+**Errors.** ControlError for requests that cannot be carried out, QueueError from the append.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import secrets as entropy_source
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, get_args
+
+import msgspec
+
+from postalynk.control import api_keys
+from postalynk.control.border import normal_domain
+from postalynk.control.directory import Directory
+from postalynk.control.domains import DomainSetup, make_keys, setup_of
+from postalynk.control.secrets import Secrets
+from postalynk.control.values import (
+    PARTITION,
+    TOPIC,
+    ApiKey,
+    Domain,
+    Organization,
+    Pool,
+    Source,
+    Value,
+    encode,
+    key_of,
+)
+from postalynk.errors import ControlError
+from postalynk.model import InDoubt
+from postalynk.observability import get_logger
+
+if TYPE_CHECKING:
+    from postalynk.queue.protocol import Queue
+
+log = get_logger(__name__)
+
+MAX_DOMAIN = 200
+"""Octets: a Message-ID (36 of UUID, ``@``, the domain) must stay under 250 to be composable."""
+MAX_WEIGHT = 1_000_000
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_EHLO = re.compile(
+    r"(?=.{1,253}\Z)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(\.[A-Za-z0-9-]{1,63})+"
+)
+
+
+class NewKey(msgspec.Struct, frozen=True):
+    """An API key at the one moment it can be read; only its hash is kept."""
+
+    org: str
+    prefix: str
+    api_key: str
+
+    def __repr__(self) -> str:
+        return f"NewKey(org={self.org!r}, prefix={self.prefix!r}, api_key='…')"
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+class Control:
+    """The operator's side of a `Directory`; calls block for one durable append."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        secrets: Secrets,
+        *,
+        clock: Callable[[], int] = _now_us,
+        entropy: Callable[[int], bytes] = entropy_source.token_bytes,
+    ) -> None:
+        """Loads `directory`. ``clock`` gives microseconds since the Unix epoch."""
+        self._queue = queue
+        self._secrets = secrets
+        self._clock = clock
+        self._entropy = entropy
+        self._lock = threading.Lock()
+        self._listeners: list[Callable[[], None]] = []
+        self.directory = Directory(secrets)
+        self.directory.load(queue)
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` after every change, from the changing thread; it reads `directory`."""
+        self._listeners.append(listener)
+
+    # --- organizations and keys ---------------------------------------------------------------
+
+    def create_organization(
+        self, name: str, *, plan: str = "standard", in_doubt: InDoubt = "retry"
+    ) -> NewKey:
+        """A new organization and its first API key."""
+        if not name.strip() or len(name) > 200 or not name.isprintable():
+            raise ControlError(
+                f"{name[:80]!r} is no name for an organization",
+                fix="use 1 to 200 printable characters",
+            )
+        _check_slug("plan", plan)
+        if in_doubt not in get_args(InDoubt):
+            raise ControlError(
+                f"in_doubt {in_doubt!r} is unknown", fix=f"use {', '.join(get_args(InDoubt))}"
+            )
+        organization = Organization(
+            id="org_" + api_keys.base32(self._entropy(13))[:20],
+            name=name.strip(),
+            plan=plan,
+            in_doubt=in_doubt,
+            created_at_us=self._clock(),
+        )
+        with self._lock:
+            key, new = self._new_key(organization.id)
+            self._write(organization, key)
+        return new
+
+    def create_key(self, org: str) -> NewKey:
+        """One more API key of an organization."""
+        with self._lock:
+            self._organization(org)
+            key, new = self._new_key(org)
+            self._write(key)
+        return new
+
+    def revoke_key(self, prefix: str) -> None:
+        """Refuse the key from now on; revoking twice is no error.
+
+        ``prefix``: the lookup prefix, or the key's text up to it (``pl_abcd2345``).
+        """
+        name = prefix.removeprefix(api_keys.MARK).partition("_")[0]
+        with self._lock:
+            key = self.directory.snapshot.api_keys.get(name)
+            if key is None:
+                raise ControlError(f"there is no API key {name[:20]!r}", fix="list the keys first")
+            if not key.revoked_at_us:
+                self._write(msgspec.structs.replace(key, revoked_at_us=self._clock()))
+
+    def _new_key(self, org: str) -> tuple[ApiKey, NewKey]:
+        prefix, token = api_keys.new_token(self._entropy)
+        if prefix in self.directory.snapshot.api_keys:
+            raise ControlError("a random key prefix was drawn twice", fix="try again")
+        key = ApiKey(
+            prefix=prefix, org=org, sha256=api_keys.hash_token(token), created_at_us=self._clock()
+        )
+        return key, NewKey(org, prefix, token)
+
+    def _organization(self, org: str) -> Organization:
+        found = self.directory.organization(org)
+        if found is None:
+            raise ControlError(f"there is no organization {org[:40]!r}", fix="postalynk org create")
+        return found
+
+    # --- domains ------------------------------------------------------------------------------
+
+    def add_domain(self, domain: str, org: str, rsa_key_pem: bytes | None = None) -> DomainSetup:
+        """Let an organization send from a domain, with an RSA and an Ed25519 signing key.
+
+        ``rsa_key_pem``: a private key of one's own (RSA or Ed25519) in place of a made one. Adding
+        a domain again without a key changes nothing and answers what is so.
+        """
+        name = self._domain_name(domain)
+        with self._lock:
+            self._organization(org)
+            present = self.directory.domain(name)
+            if present is not None and present.org != org:
+                raise ControlError(
+                    f"the domain {name} is in use by another organization",
+                    fix="remove it there first, or use a domain of your own",
+                )
+            if present is not None and rsa_key_pem is not None:
+                raise ControlError(
+                    f"the domain {name} has its keys already",
+                    fix="remove the domain before adding it with a key of your own",
+                )
+            if present is None:
+                keys = make_keys(name, self._secrets, rsa_key_pem)
+                present = Domain(name=name, org=org, keys=keys, created_at_us=self._clock())
+                self._write(present)
+        return self.domain_setup(present)
+
+    def remove_domain(self, domain: str, org: str | None = None) -> None:
+        """Take a domain and its keys away; with ``org``, only if it is that organization's."""
+        name = self._domain_name(domain)
+        with self._lock:
+            present = self.directory.domain(name)
+            if present is None or (org is not None and present.org != org):
+                raise ControlError(f"there is no domain {name}", fix="list the domains first")
+            self._remove(present)
+
+    def domain_setup(self, domain: Domain) -> DomainSetup:
+        """Selectors and DNS records of a domain."""
+        return setup_of(domain, self.directory.sources())
+
+    def _domain_name(self, domain: str) -> str:
+        try:
+            name = normal_domain(domain)
+        except ValueError as error:
+            raise ControlError(
+                f"{domain[:100]!r} is no mail domain: {error}", fix="write it like example.com"
+            ) from error
+        if len(name) > MAX_DOMAIN:
+            raise ControlError(
+                f"the domain has {len(name)} octets", fix=f"use one of at most {MAX_DOMAIN}"
+            )
+        return name
+
+    # --- egress -------------------------------------------------------------------------------
+
+    def set_source(self, name: str, *, ip: str = "", ehlo: str = "") -> Source:
+        """Create or change an egress source; an empty ``ip`` leaves the choice to the system."""
+        _check_slug("source", name)
+        if ip:
+            try:
+                ip = str(ipaddress.ip_address(ip))
+            except ValueError as error:
+                raise ControlError(
+                    f"{ip[:60]!r} is no IP address", fix="write 192.0.2.1"
+                ) from error
+        if ehlo and not _EHLO.fullmatch(ehlo):
+            raise ControlError(
+                f"{ehlo[:80]!r} is no host name", fix="write it like mail.example.com"
+            )
+        with self._lock:
+            source = Source(name=name, ip=ip, ehlo=ehlo, created_at_us=self._clock())
+            self._write(source)
+        return source
+
+    def set_pool(self, name: str, sources: Mapping[str, int]) -> Pool:
+        """Create or change a pool: source → weight."""
+        _check_slug("pool", name)
+        if not sources:
+            raise ControlError(f"the pool {name} has no source", fix="name at least one")
+        with self._lock:
+            for source, weight in sources.items():
+                if source not in self.directory.snapshot.sources:
+                    raise ControlError(
+                        f"the pool {name} names the unknown source {source[:63]!r}",
+                        fix="set the source first",
+                    )
+                if not 1 <= weight <= MAX_WEIGHT:
+                    raise ControlError(
+                        f"source {source} has the weight {weight}", fix=f"use 1 to {MAX_WEIGHT}"
+                    )
+            pool = Pool(name=name, sources=dict(sources), created_at_us=self._clock())
+            self._write(pool)
+        return pool
+
+    # --- the one way to change anything -------------------------------------------------------
+
+    def _write(self, *values: Value) -> None:
+        keys = [key_of(value) for value in values]
+        before = self._queue.get(TOPIC, PARTITION, keys)
+        self._queue.append(
+            [
+                (TOPIC, PARTITION, key, encode(value, previous))
+                for key, value, previous in zip(keys, values, before, strict=True)
+            ]
+        )
+        self._announce(dict(zip(keys, values, strict=True)))
+
+    def _remove(self, value: Value) -> None:
+        key = key_of(value)
+        self._queue.append([(TOPIC, PARTITION, key, None)])
+        self._announce({key: None})
+
+    def _announce(self, changes: Mapping[bytes, Value | None]) -> None:
+        self.directory.put(changes)
+        for listener in self._listeners:
+            try:
+                listener()
+            except Exception:
+                # The change is durable and visible; a deaf listener must not deny it.
+                log.exception(
+                    "a listener of control changes failed", changed=[k.decode() for k in changes]
+                )
+
+
+def _check_slug(what: str, name: str) -> None:
+    if not _SLUG.fullmatch(name):
+        raise ControlError(
+            f"{name[:80]!r} is no name for a {what}",
+            fix="use 1 to 63 of a-z, 0-9, - and _, beginning with a letter or digit",
+        )

@@ -1,0 +1,121 @@
+"""The values of ``email.config``: one JSON object a key, with a version, unknown fields kept.
+
+Keys: ``org/ID``, ``key/PREFIX``, ``domain/NAME``, ``pool/NAME``, ``source/NAME``; all in partition
+0. A field this release does not know (a newer one wrote it) survives every rewrite: `encode` lays
+the new fields over the old object.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from postalynk.errors import ControlError
+from postalynk.model import InDoubt
+
+TOPIC = "email.config"
+PARTITION = 0
+"""All control state is one partition: it is small, and one order of changes is worth more."""
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True):
+    """What every value has."""
+
+    version: int = 1
+    created_at_us: int = 0
+
+
+class Organization(Value, frozen=True, kw_only=True):
+    """A tenant."""
+
+    id: str
+    name: str
+    plan: str = "standard"
+    in_doubt: InDoubt = "retry"
+
+
+class ApiKey(Value, frozen=True, kw_only=True):
+    """A bearer key: its lookup prefix and the SHA-256 of the whole token, in hexadecimal."""
+
+    prefix: str
+    org: str
+    sha256: str
+    revoked_at_us: int = 0
+    """0: in force. A revoked key stays, so that its prefix is never given out again."""
+
+
+class DkimKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A signing key of a domain."""
+
+    selector: str
+    algorithm: str
+    """``rsa`` or ``ed25519``."""
+    sealed: str
+    """PKCS#8 DER, sealed with the master key; see `postalynk.control.secrets`."""
+    record: str
+    """The TXT record that publishes it (RFC 6376 section 3.6.1)."""
+
+
+class Domain(Value, frozen=True, kw_only=True):
+    """A sender domain (A-label, lower case) and the organization it belongs to."""
+
+    name: str
+    org: str
+    keys: list[DkimKey]
+
+
+class Source(Value, frozen=True, kw_only=True):
+    """An egress source; empty: the system chooses the address, the settings the EHLO name."""
+
+    name: str
+    ip: str = ""
+    ehlo: str = ""
+
+
+class Pool(Value, frozen=True, kw_only=True):
+    """Sources with their weights."""
+
+    name: str
+    sources: dict[str, int]
+
+
+V = TypeVar("V", bound=Value)
+
+PREFIXES: dict[type[Value], str] = {
+    Organization: "org/",
+    ApiKey: "key/",
+    Domain: "domain/",
+    Pool: "pool/",
+    Source: "source/",
+}
+
+
+def key_of(value: Value) -> bytes:
+    """The key in ``email.config`` under which a value stands."""
+    name = value.id if isinstance(value, Organization) else ""
+    if isinstance(value, ApiKey):
+        name = value.prefix
+    elif isinstance(value, (Domain, Pool, Source)):
+        name = value.name
+    return (PREFIXES[type(value)] + name).encode()
+
+
+def encode(value: Value, previous: bytes | None = None) -> bytes:
+    """JSON of the value, laid over what stood there before."""
+    tree: dict[str, Any] = {}
+    if previous is not None:
+        tree = msgspec.json.decode(previous, type=dict[str, Any])
+    tree.update(msgspec.to_builtins(value))
+    return msgspec.json.encode(tree)
+
+
+def decode(kind: type[V], key: bytes, value: bytes) -> V:
+    """A value read back. Raises ControlError naming the key when it is not one."""
+    try:
+        return msgspec.json.decode(value, type=kind)
+    except msgspec.MsgspecError as error:
+        raise ControlError(
+            f"{TOPIC} holds an unreadable value under {key.decode(errors='replace')}: {error}",
+            fix="restore it from a backup, or upgrade if a newer release wrote it",
+        ) from error

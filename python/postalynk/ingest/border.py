@@ -1,0 +1,33 @@
+"""The one file of this room that calls the engine: codecs, ids, addresses and header rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from postalynk._engine import (
+    EventColumns,
+    check_header,
+    encode_messages,
+    new_message_id,
+    parse_mailbox,
+    partition_of,
+)
+
+if TYPE_CHECKING:
+    from postalynk._engine import RecordBatch
+
+__all__ = [
+    "accepted_ids",
+    "check_header",
+    "encode_messages",
+    "new_message_id",
+    "parse_mailbox",
+    "partition_of",
+]
+
+
+def accepted_ids(batch: RecordBatch, wanted: Iterable[bytes]) -> Sequence[bytes]:
+    """Which of the ``wanted`` message ids the ACCEPTED events of a batch name."""
+    present = set(EventColumns(batch).messages()["id"])
+    return [message_id for message_id in wanted if message_id in present]

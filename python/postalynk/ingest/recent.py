@@ -1,0 +1,87 @@
+"""The messages accepted a moment ago, which the projection may not have yet.
+
+A bounded ring: it closes the gap between 202 and the projection, and answers for the newest
+messages while PostgreSQL is down. It keeps what a projection shows, never a body.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from postalynk.ingest.compose import uuid_text
+
+if TYPE_CHECKING:
+    from postalynk.model import AcceptedMessage, Mailbox
+
+CAPACITY = 20_000
+"""Messages: some seconds at the design's peak, about 30 MB."""
+
+Lists = tuple[list["Mailbox"], list["Mailbox"], list["Mailbox"], list["Mailbox"]]
+Entry = tuple[str, int, "Mailbox", Lists, str, list[tuple[str, str]], list[str], str, str]
+
+
+class Recent:
+    """Message id → what was accepted; the oldest goes first."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
+        self._entries: OrderedDict[bytes, Entry] = OrderedDict()
+
+    def add(self, messages: Sequence[AcceptedMessage]) -> None:
+        """Remember messages that are durable."""
+        entries = self._entries
+        for m in messages:
+            lists = (m.to, m.cc, m.bcc, m.reply_to)
+            entry = (
+                *(m.org, m.accepted_at_us, m.from_, lists, m.subject, m.tags, m.recipients),
+                *(m.lane, m.message_id),
+            )
+            entries[m.id] = entry
+        while len(entries) > self._capacity:
+            entries.popitem(last=False)
+
+    def message(self, org: str, id_: bytes) -> dict[str, Any] | None:
+        """The object of ``GET /emails/{id}``, still queued; None when unknown or foreign."""
+        entry = self._entries.get(id_)
+        if entry is None or entry[0] != org:
+            return None
+        _, at_us, sender, lists, subject, tags, recipients, lane, message_id = entry
+        to, cc, bcc, reply_to = lists
+        return {
+            "object": "email",
+            "id": uuid_text(id_),
+            "from": shown(sender),
+            "to": [shown(m) for m in to],
+            "cc": [shown(m) for m in cc],
+            "bcc": [shown(m) for m in bcc],
+            "reply_to": [shown(m) for m in reply_to],
+            "subject": subject,
+            "created_at": _time(at_us),
+            "last_event": "queued",
+            "tags": [{"name": name, "value": value} for name, value in tags],
+            "priority": lane,
+            "message_id": message_id,
+            "deliveries": [
+                {"recipient": index, "address": address, "state": "queued", "attempts": 0}
+                for index, address in enumerate(recipients)
+            ],
+        }
+
+    def events(self, org: str, id_: bytes) -> list[dict[str, Any]] | None:
+        """The acceptance, the one event known here; None when unknown or foreign."""
+        entry = self._entries.get(id_)
+        if entry is None or entry[0] != org:
+            return None
+        return [{"object": "event", "type": "accepted", "created_at": _time(entry[1])}]
+
+
+def shown(mailbox: Mailbox) -> str:
+    """``Name <a@b>``, or the address alone."""
+    return f"{mailbox.name} <{mailbox.address}>" if mailbox.name else mailbox.address
+
+
+def _time(at_us: int) -> str:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)).isoformat()

@@ -1,0 +1,32 @@
+//! What the API validates with: addresses, mailboxes, custom headers.
+
+use postalynk_mime::Header;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+fn value_error(error: impl std::fmt::Display) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+/// The normal form of an RFC 5321 mailbox.
+#[pyfunction]
+pub(crate) fn parse_address(text: &str) -> PyResult<String> {
+    let address = postalynk_mime::parse_address(text).map_err(value_error)?;
+    Ok(address.as_str().to_owned())
+}
+
+/// (display name, normal address) of `Name <a@b>` or `a@b`.
+#[pyfunction]
+pub(crate) fn parse_mailbox(text: &str) -> PyResult<(String, String)> {
+    let mailbox = postalynk_mime::parse_mailbox(text).map_err(value_error)?;
+    Ok((
+        mailbox.name().to_owned(),
+        mailbox.address().as_str().to_owned(),
+    ))
+}
+
+/// Refuses a custom header that may not be set or whose value could inject one.
+#[pyfunction]
+pub(crate) fn check_header(name: &str, value: &str) -> PyResult<()> {
+    Header::new(name, value).map(drop).map_err(value_error)
+}

@@ -1,0 +1,60 @@
+//! The audit for Python.
+
+use parking_lot::Mutex;
+use postalynk_delivery::Audit as Inner;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+
+use crate::batch::rows;
+
+/// Deliveries accepted, count per state, ids unaccounted for, ids delivered twice.
+type Account = (
+    u64,
+    std::collections::BTreeMap<&'static str, u64>,
+    Vec<String>,
+    Vec<String>,
+);
+
+/// See the stub.
+#[pyclass(frozen)]
+pub(crate) struct Audit(Mutex<Inner>);
+
+#[pymethods]
+impl Audit {
+    #[new]
+    fn new() -> Self {
+        Self(Mutex::new(Inner::default()))
+    }
+
+    fn events(&self, py: Python<'_>, batch: &Bound<'_, PyAny>) -> PyResult<()> {
+        let rows = rows(batch)?;
+        py.detach(|| self.0.lock().events(&rows));
+        Ok(())
+    }
+
+    fn pending(&self, py: Python<'_>, batch: &Bound<'_, PyAny>) -> PyResult<()> {
+        let rows = rows(batch)?;
+        py.detach(|| self.0.lock().pending(&rows));
+        Ok(())
+    }
+
+    fn deferred(&self, keys: Vec<PyBackedBytes>) {
+        self.0.lock().deferred(&keys);
+    }
+
+    fn dead(&self, py: Python<'_>, batch: &Bound<'_, PyAny>) -> PyResult<()> {
+        let rows = rows(batch)?;
+        py.detach(|| self.0.lock().dead(&rows));
+        Ok(())
+    }
+
+    fn result(&self, py: Python<'_>) -> Account {
+        let result = py.detach(|| self.0.lock().result());
+        (
+            result.accepted,
+            result.states,
+            result.unaccounted,
+            result.twice,
+        )
+    }
+}

@@ -1,0 +1,277 @@
+//! Accepted messages from Python to records, and the small codecs the API validates with.
+
+use bytes::Bytes;
+use postalynk_record::v1::{
+    self, Accepted, Attachment as AttachmentRecord, Composed, DeadLetter, Event, Header, InDoubt, Kind, Lane,
+    Message, Recipient, Tag, message::Content,
+};
+use postalynk_record::{MessageId, Record, send_topic};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::types::{PyBytes, PyDict};
+
+use crate::outcomes::AppendTuple;
+
+#[derive(FromPyObject)]
+struct Mailbox {
+    name: String,
+    address: String,
+}
+
+#[derive(FromPyObject)]
+struct Attachment {
+    filename: String,
+    content_type: String,
+    content: PyBackedBytes,
+    content_id: String,
+}
+
+/// `postalynk.model.AcceptedMessage`, by its attributes.
+#[derive(FromPyObject)]
+struct AcceptedMessage {
+    id: PyBackedBytes,
+    org: String,
+    accepted_at_us: u64,
+    expires_at_us: u64,
+    lane: PyBackedStr,
+    reverse_path: String,
+    recipients: Vec<String>,
+    from_: Mailbox,
+    to: Vec<Mailbox>,
+    cc: Vec<Mailbox>,
+    bcc: Vec<Mailbox>,
+    reply_to: Vec<Mailbox>,
+    subject: String,
+    text: PyBackedStr,
+    html: PyBackedStr,
+    headers: Vec<(String, String)>,
+    attachments: Vec<Attachment>,
+    tags: Vec<(String, String)>,
+    message_id: String,
+    dkim_domain: String,
+    plan: String,
+    in_doubt: PyBackedStr,
+}
+
+impl Mailbox {
+    fn shown(&self) -> String {
+        if self.name.is_empty() {
+            self.address.clone()
+        } else {
+            format!("{} <{}>", self.name, self.address)
+        }
+    }
+}
+
+fn shown(mailboxes: &[Mailbox]) -> Vec<String> {
+    mailboxes.iter().map(Mailbox::shown).collect()
+}
+
+fn mailboxes(mailboxes: Vec<Mailbox>) -> Vec<v1::Mailbox> {
+    mailboxes.into_iter().map(mailbox).collect()
+}
+
+fn mailbox(mailbox: Mailbox) -> v1::Mailbox {
+    v1::Mailbox {
+        name: mailbox.name,
+        address: mailbox.address,
+    }
+}
+
+/// The text's own memory as `Bytes`: no copy before the record is written.
+fn borrowed(text: PyBackedStr) -> Bytes {
+    if text.is_empty() {
+        Bytes::new()
+    } else {
+        Bytes::from_owner(text)
+    }
+}
+
+fn lane(name: &str) -> PyResult<Lane> {
+    match name {
+        "high" => Ok(Lane::High),
+        "normal" => Ok(Lane::Normal),
+        "bulk" => Ok(Lane::Bulk),
+        other => Err(PyValueError::new_err(format!("no such lane: {other:?}"))),
+    }
+}
+
+fn in_doubt(name: &str) -> PyResult<InDoubt> {
+    match name {
+        "retry" => Ok(InDoubt::Retry),
+        "hold" => Ok(InDoubt::Hold),
+        "assume_delivered" => Ok(InDoubt::AssumeDelivered),
+        other => Err(PyValueError::new_err(format!("no such wish: {other:?}"))),
+    }
+}
+
+impl AcceptedMessage {
+    fn size_bytes(&self) -> u32 {
+        let attached: usize = self.attachments.iter().map(|a| a.content.len()).sum();
+        u32::try_from(self.text.len() + self.html.len() + attached).unwrap_or(u32::MAX)
+    }
+
+    fn tags(&self) -> Vec<Tag> {
+        let tag = |(name, value): &(String, String)| Tag {
+            name: name.clone(),
+            value: value.clone(),
+        };
+        self.tags.iter().map(tag).collect()
+    }
+
+    fn event(&self, lane: Lane) -> Event {
+        Event {
+            message_id: Bytes::copy_from_slice(&self.id),
+            org: self.org.clone(),
+            kind: Kind::Accepted.into(),
+            at_us: self.accepted_at_us,
+            lane: lane.into(),
+            accepted: Some(Accepted {
+                from: self.from_.shown(),
+                to: shown(&self.to),
+                cc: shown(&self.cc),
+                bcc: shown(&self.bcc),
+                reply_to: shown(&self.reply_to),
+                subject: self.subject.clone(),
+                tags: self.tags(),
+                size_bytes: self.size_bytes(),
+                recipients: self.recipients.clone(),
+                expires_at_us: self.expires_at_us,
+                message_id_header: self.message_id.clone(),
+            }),
+            ..Event::default()
+        }
+    }
+
+    fn message(self, lane: Lane) -> PyResult<Message> {
+        let attachment = |a: Attachment| AttachmentRecord {
+            filename: a.filename,
+            content_type: a.content_type,
+            content_id: a.content_id,
+            content: Bytes::from_owner(a.content),
+        };
+        let tags = self.tags();
+        Ok(Message {
+            id: Bytes::copy_from_slice(&self.id),
+            org: self.org,
+            accepted_at_us: self.accepted_at_us,
+            expires_at_us: self.expires_at_us,
+            lane: lane.into(),
+            reverse_path: self.reverse_path,
+            recipients: self
+                .recipients
+                .into_iter()
+                .map(|address| Recipient { address })
+                .collect(),
+            message_id: self.message_id,
+            tags,
+            dkim_domain: self.dkim_domain,
+            plan: self.plan,
+            in_doubt: in_doubt(&self.in_doubt)?.into(),
+            content: Some(Content::Composed(Composed {
+                from: Some(mailbox(self.from_)),
+                to: mailboxes(self.to),
+                cc: mailboxes(self.cc),
+                reply_to: mailboxes(self.reply_to),
+                subject: self.subject,
+                text: borrowed(self.text),
+                html: borrowed(self.html),
+                headers: self
+                    .headers
+                    .into_iter()
+                    .map(|(name, value)| Header { name, value })
+                    .collect(),
+                attachments: self.attachments.into_iter().map(attachment).collect(),
+            })),
+        })
+    }
+}
+
+/// The record and the ACCEPTED event of each message, ready for `Queue.append`.
+#[pyfunction]
+pub(crate) fn encode_messages(
+    py: Python<'_>,
+    messages: Vec<Bound<'_, PyAny>>,
+    partitions: u32,
+) -> PyResult<Vec<AppendTuple>> {
+    let mut appends = Vec::with_capacity(2 * messages.len());
+    for object in messages {
+        let accepted: AcceptedMessage = object.extract()?;
+        let lane = lane(&accepted.lane)?;
+        let partition = postalynk_record::partition(&accepted.org, None, partitions);
+        let event = postalynk_record::encode(&accepted.event(lane));
+        let record = Record::encode(accepted.message(lane)?)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let value = |bytes: &Bytes| Some(PyBytes::new(py, bytes).unbind());
+        appends.push((send_topic(lane), partition, None, value(record.raw())));
+        appends.push((postalynk_record::EVENTS, partition, None, value(&event)));
+    }
+    Ok(appends)
+}
+
+/// The partition of an organization.
+#[pyfunction]
+pub(crate) fn partition_of(org: &str, partitions: u32) -> u32 {
+    postalynk_record::partition(org, None, partitions)
+}
+
+/// A fresh UUIDv7.
+#[pyfunction]
+pub(crate) fn new_message_id(py: Python<'_>, now_ms: u64) -> PyResult<Bound<'_, PyBytes>> {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random)
+        .map_err(|error| crate::error::EngineError::new_err(error.to_string()))?;
+    Ok(PyBytes::new(py, MessageId::new(now_ms, random).as_bytes()))
+}
+
+/// A record of `email.dlq` that holds `value` whole, with its message id if it has one.
+#[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "one per field of the schema")]
+pub(crate) fn encode_dead_letter<'py>(
+    py: Python<'py>,
+    reason: String,
+    detail: String,
+    topic: String,
+    partition: u32,
+    offset: u64,
+    at_us: u64,
+    value: PyBackedBytes,
+) -> Bound<'py, PyBytes> {
+    let record = Bytes::from_owner(value);
+    let known = Record::decode(record.clone()).ok();
+    let message = known.as_ref().map(Record::message);
+    let letter = DeadLetter {
+        reason,
+        detail,
+        topic,
+        partition,
+        offset,
+        at_us,
+        message_id: message.map_or_else(Bytes::new, |m| m.id.clone()),
+        org: message.map_or_else(String::new, |m| m.org.clone()),
+        record,
+    };
+    PyBytes::new(py, &postalynk_record::encode(&letter))
+}
+
+/// A dead letter as a dict.
+#[pyfunction]
+pub(crate) fn decode_dead_letter<'py>(
+    py: Python<'py>,
+    value: PyBackedBytes,
+) -> PyResult<Bound<'py, PyDict>> {
+    let letter: DeadLetter = postalynk_record::decode(&Bytes::from_owner(value))
+        .map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let id = MessageId::from_slice(&letter.message_id).ok();
+    let shown = PyDict::new(py);
+    shown.set_item("reason", letter.reason)?;
+    shown.set_item("detail", letter.detail)?;
+    shown.set_item("topic", letter.topic)?;
+    shown.set_item("source_partition", letter.partition)?;
+    shown.set_item("source_offset", letter.offset)?;
+    shown.set_item("message_id", id.map(|id| id.to_string()))?;
+    shown.set_item("org", letter.org)?;
+    shown.set_item("record", PyBytes::new(py, &letter.record))?;
+    Ok(shown)
+}

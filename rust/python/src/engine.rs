@@ -1,0 +1,250 @@
+//! The delivery engine for Python.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use postalynk_delivery::{
+    Engine as Delivery, HeaderOp, RouteSpec, Row, Settings, SignerKey, Undecodable,
+};
+use postalynk_mime::Header;
+use postalynk_record::DeliveryKey;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyBytes;
+
+use crate::batch::{damaged, rows};
+use crate::error::engine_error;
+use crate::outcomes::{AppendTuple, OutcomeBatch, append_tuple};
+use crate::views::RouteBatch;
+
+/// (topic, partition, offset, reason, value) of a record that cannot be decoded.
+type Undecoded<'py> = (String, u32, u64, String, Bound<'py, PyBytes>);
+
+/// A route as Python gives it; see the stub.
+type RouteTuple = (
+    String,
+    Vec<String>,
+    u64,
+    Vec<(String, String, String)>,
+    String,
+    bool,
+    String,
+);
+
+fn route(
+    (pool, fallback, not_before_us, headers, reason, is_fallback, policy_version): RouteTuple,
+) -> PyResult<RouteSpec> {
+    // Refused before anything is taken, so that the worker can dispatch with its fallback route.
+    let header = |(op, name, value): (String, String, String)| match op.as_str() {
+        "set" | "add" if Header::new(&name, &value).is_err() => Err(PyValueError::new_err(
+            format!("the route may not set the header {name:?} to {value:?}"),
+        )),
+        "set" => Ok(HeaderOp::Set(name, value)),
+        "add" => Ok(HeaderOp::Add(name, value)),
+        "remove" => Ok(HeaderOp::Remove(name)),
+        other => Err(PyValueError::new_err(format!("no header operation {other:?}"))),
+    };
+    Ok(RouteSpec {
+        pool,
+        fallback,
+        not_before_us,
+        headers: headers.into_iter().map(header).collect::<PyResult<_>>()?,
+        reason,
+        is_fallback,
+        policy_version,
+    })
+}
+
+/// See the stub.
+#[pyclass(frozen)]
+pub(crate) struct Engine(Delivery);
+
+#[pymethods]
+impl Engine {
+    #[new]
+    fn new(py: Python<'_>, settings_json: &str) -> PyResult<Self> {
+        let settings = Settings::from_json(settings_json).map_err(engine_error)?;
+        let engine = py.detach(|| Delivery::new(settings));
+        Ok(Self(engine.map_err(engine_error)?))
+    }
+
+    fn configure(&self, pools_json: &str) -> PyResult<()> {
+        self.0.configure(pools_json).map_err(engine_error)
+    }
+
+    fn set_signers(
+        &self,
+        py: Python<'_>,
+        signers: Vec<(String, String, String, PyBackedBytes)>,
+    ) -> PyResult<()> {
+        let key = |(domain, selector, algorithm, der): (_, _, _, PyBackedBytes)| SignerKey {
+            domain,
+            selector,
+            algorithm,
+            pkcs8_der: der.to_vec(),
+        };
+        let keys: Vec<_> = signers.into_iter().map(key).collect();
+        py.detach(|| self.0.set_signers(&keys)).map_err(engine_error)
+    }
+
+    fn room(&self, py: Python<'_>, timeout_ms: u64) -> usize {
+        py.detach(|| self.0.room(Duration::from_millis(timeout_ms)))
+    }
+
+    fn admit<'py>(
+        &self,
+        py: Python<'py>,
+        batch: &Bound<'py, PyAny>,
+        events_end: HashMap<u32, u64>,
+    ) -> PyResult<Vec<Undecoded<'py>>> {
+        let mut rows = rows(batch)?;
+        // Admitted as empty records, so the low-water mark waits until they are dead letters.
+        let damaged = damaged(batch);
+        let damage: HashMap<_, _> = damaged
+            .iter()
+            .map(|(topic, partition, offset, reason)| ((*topic, *partition, *offset), reason))
+            .collect();
+        rows.extend(damaged.iter().map(|(topic, partition, offset, _)| Row {
+            topic: (*topic).to_owned(),
+            partition: *partition,
+            offset: *offset,
+            appended_at_us: 0,
+            value: Bytes::new(),
+        }));
+        let undecodable = py.detach(|| self.0.admit(rows, &events_end));
+        let shown = |Undecodable { row, reason }: Undecodable| {
+            let place = (row.topic.as_str(), row.partition, row.offset);
+            let reason = damage.get(&place).map_or(reason, |why| (*why).clone());
+            let value = PyBytes::new(py, &row.value);
+            (row.topic, row.partition, row.offset, reason, value)
+        };
+        Ok(undecodable.into_iter().map(shown).collect())
+    }
+
+    fn discarded(&self, positions: Vec<(String, u32, u64)>) {
+        self.0.discarded(&positions);
+    }
+
+    fn due<'py>(
+        &self,
+        py: Python<'py>,
+        max_deliveries: usize,
+    ) -> Vec<(u32, Vec<Bound<'py, PyBytes>>)> {
+        let bytes = |key: DeliveryKey| PyBytes::new(py, &key.to_bytes());
+        let due = py.detach(|| self.0.due(max_deliveries));
+        due.into_iter()
+            .map(|(partition, keys)| (partition, keys.into_iter().map(bytes).collect()))
+            .collect()
+    }
+
+    fn admit_deferred<'py>(
+        &self,
+        py: Python<'py>,
+        partition: u32,
+        keys: Vec<PyBackedBytes>,
+        values: Vec<Option<PyBackedBytes>>,
+    ) -> Vec<(Bound<'py, PyBytes>, String)> {
+        let pairs = keys
+            .into_iter()
+            .zip(values)
+            .map(|(key, value)| (Bytes::from_owner(key), value.map(Bytes::from_owner)))
+            .collect();
+        let undecodable = py.detach(|| self.0.admit_deferred(partition, pairs));
+        undecodable
+            .into_iter()
+            .map(|(key, reason)| (PyBytes::new(py, &key), reason))
+            .collect()
+    }
+
+    fn routable(&self, py: Python<'_>, max_deliveries: usize, timeout_ms: u64) -> RouteBatch {
+        let timeout = Duration::from_millis(timeout_ms);
+        RouteBatch::of(py.detach(|| self.0.routable(max_deliveries, timeout)))
+    }
+
+    fn dispatch(
+        &self,
+        py: Python<'_>,
+        batch: &RouteBatch,
+        routes: Vec<RouteTuple>,
+        choice: Vec<usize>,
+    ) -> PyResult<()> {
+        let routes = routes.into_iter().map(route).collect::<PyResult<Vec<_>>>()?;
+        let batch = batch.take()?;
+        py.detach(|| self.0.dispatch(batch, routes, &choice))
+            .map_err(engine_error)
+    }
+
+    fn outcomes(&self, py: Python<'_>, max_outcomes: usize, timeout_ms: u64) -> OutcomeBatch {
+        let timeout = Duration::from_millis(timeout_ms);
+        OutcomeBatch::of(py.detach(|| self.0.outcomes(max_outcomes, timeout)))
+    }
+
+    fn recorded(
+        &self,
+        py: Python<'_>,
+        batch: &OutcomeBatch,
+        event_offsets: Vec<u64>,
+    ) -> PyResult<()> {
+        py.detach(|| self.0.recorded(&batch.lock(), &event_offsets))
+            .map_err(engine_error)
+    }
+
+    fn commits(&self) -> HashMap<(&'static str, u32), (u64, Vec<u8>)> {
+        let commits = self.0.commits().into_iter();
+        commits
+            .map(|commit| {
+                ((commit.topic, commit.partition), (commit.offset, commit.note))
+            })
+            .collect()
+    }
+
+    fn restore_events(&self, py: Python<'_>, batch: &Bound<'_, PyAny>) -> PyResult<()> {
+        let rows = rows(batch)?;
+        py.detach(|| self.0.restore_events(&rows));
+        Ok(())
+    }
+
+    fn restore_deferred(
+        &self,
+        py: Python<'_>,
+        partition: u32,
+        pairs: Vec<(PyBackedBytes, PyBackedBytes)>,
+    ) -> Vec<AppendTuple> {
+        let pairs: Vec<_> = pairs
+            .into_iter()
+            .map(|(key, value)| (Bytes::from_owner(key), Bytes::from_owner(value)))
+            .collect();
+        let appends = py.detach(|| self.0.restore_deferred(partition, &pairs));
+        appends.into_iter().map(|append| append_tuple(py, append)).collect()
+    }
+
+    fn restored(&self, py: Python<'_>) -> PyResult<usize> {
+        py.detach(|| self.0.restored()).map_err(engine_error)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.0.in_flight()
+    }
+
+    fn deferred(&self) -> usize {
+        self.0.deferred()
+    }
+
+    fn snapshot(&self, py: Python<'_>) -> String {
+        py.detach(|| self.0.snapshot())
+    }
+
+    fn metrics(&self, py: Python<'_>) -> String {
+        py.detach(|| self.0.metrics())
+    }
+
+    fn drain(&self, py: Python<'_>, timeout_ms: u64) -> bool {
+        py.detach(|| self.0.drain(Duration::from_millis(timeout_ms)))
+    }
+
+    fn stop(&self, py: Python<'_>) {
+        py.detach(|| self.0.stop());
+    }
+}

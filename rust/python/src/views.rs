@@ -1,0 +1,160 @@
+//! Deliveries as a policy sees them: read-only, each attribute fetched when it is asked for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use postalynk_delivery::{Delivery as Inner, RouteBatch as Batch};
+use pyo3::exceptions::{PyIndexError, PyRuntimeError};
+use pyo3::prelude::*;
+
+/// See the stub.
+#[pyclass(frozen)]
+pub(crate) struct Delivery(pub(crate) Arc<Inner>);
+
+#[pymethods]
+impl Delivery {
+    #[getter]
+    fn id(&self) -> String {
+        self.0.id()
+    }
+
+    #[getter]
+    fn org(&self) -> Organization {
+        Organization(Arc::clone(&self.0))
+    }
+
+    #[getter]
+    fn priority(&self) -> &'static str {
+        self.0.lane()
+    }
+
+    #[getter]
+    fn lane(&self) -> &'static str {
+        self.0.lane()
+    }
+
+    #[getter]
+    fn tags(&self) -> HashMap<&str, &str> {
+        self.0.tags().collect()
+    }
+
+    #[getter]
+    fn sender(&self) -> &str {
+        self.0.sender()
+    }
+
+    #[getter]
+    fn sender_domain(&self) -> &str {
+        self.0.sender_domain()
+    }
+
+    #[getter]
+    fn rcpt(&self) -> Recipient {
+        Recipient(Arc::clone(&self.0))
+    }
+
+    #[getter]
+    fn size_bytes(&self) -> usize {
+        self.0.size_bytes()
+    }
+
+    #[getter]
+    fn attempt(&self) -> u32 {
+        self.0.attempt()
+    }
+
+    #[getter]
+    fn age_s(&self) -> f64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        (now.as_micros() as f64 - self.0.accepted_at_us() as f64).max(0.0) / 1e6
+    }
+
+    #[getter]
+    fn last_reply(&self) -> &str {
+        self.0.last_reply()
+    }
+}
+
+/// See the stub.
+#[pyclass(frozen)]
+pub(crate) struct Organization(Arc<Inner>);
+
+#[pymethods]
+impl Organization {
+    #[getter]
+    fn id(&self) -> &str {
+        self.0.org()
+    }
+
+    #[getter]
+    fn plan(&self) -> &str {
+        self.0.plan()
+    }
+}
+
+/// See the stub.
+#[pyclass(frozen)]
+pub(crate) struct Recipient(Arc<Inner>);
+
+#[pymethods]
+impl Recipient {
+    #[getter]
+    fn address(&self) -> &str {
+        self.0.address()
+    }
+
+    #[getter]
+    fn domain(&self) -> &str {
+        self.0.domain()
+    }
+
+    #[getter]
+    fn site(&self) -> &str {
+        self.0.site()
+    }
+
+    #[getter]
+    fn provider(&self) -> &str {
+        self.0.provider()
+    }
+}
+
+/// See the stub.
+#[pyclass(frozen)]
+pub(crate) struct RouteBatch {
+    /// The deliveries, until they are dispatched.
+    batch: Mutex<Option<Batch>>,
+    views: Vec<Arc<Inner>>,
+}
+
+impl RouteBatch {
+    pub(crate) fn of(batch: Batch) -> Self {
+        Self {
+            views: batch.deliveries.clone(),
+            batch: Mutex::new(Some(batch)),
+        }
+    }
+
+    pub(crate) fn take(&self) -> PyResult<Batch> {
+        let batch = self.batch.lock().take();
+        batch.ok_or_else(|| PyRuntimeError::new_err("this batch was dispatched already"))
+    }
+}
+
+#[pymethods]
+impl RouteBatch {
+    fn __len__(&self) -> usize {
+        self.views.len()
+    }
+
+    fn __getitem__(&self, index: usize) -> PyResult<Delivery> {
+        let delivery = self.views.get(index).map(Arc::clone).map(Delivery);
+        delivery.ok_or_else(|| PyIndexError::new_err("no such delivery"))
+    }
+
+    fn deliveries(&self) -> Vec<Delivery> {
+        self.views.iter().map(Arc::clone).map(Delivery).collect()
+    }
+}
