@@ -22,20 +22,14 @@ class Crash(BaseException):
     """The process dies here. Not an Exception: nothing below may handle it."""
 
 
-class MemoryBatch:
-    """Rows of one poll."""
-
-    def __init__(self, rows: list[Row]) -> None:
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
+class MemoryBatch(list[Row]):
+    """Rows of one poll; a list, since the engine takes rows where it takes its own batches."""
 
     def rows(self) -> list[Row]:
-        return self._rows
+        return list(self)
 
     def next_offsets(self) -> dict[Position, int]:
-        return {(topic, partition): offset + 1 for topic, partition, offset, _, _ in self._rows}
+        return {(topic, partition): offset + 1 for topic, partition, offset, _, _ in self}
 
 
 class MemoryConsumer:
@@ -145,6 +139,10 @@ class MemoryQueue:
 
     def offsets(self, topic: str) -> list[tuple[int, int]]:
         return [(0, len(self.records[topic, p])) for p in range(self.partitions)]
+
+    def oldest_at_us(self, topic: str, partition: int, offset: int) -> int | None:
+        rows = self.records[topic, partition][offset:]
+        return rows[0][3] if rows else None
 
     def close(self) -> None:
         """Nothing is held."""
