@@ -79,6 +79,8 @@ class IngestContext:
     readiness: Callable[[], Readiness]
     metrics: Metrics
     settings: Api = field(default_factory=Api)
+    is_signing: bool = True
+    """False: messages go without DKIM (``delivery.sign``)."""
     clock: Callable[[], int] = now_us
     """Microseconds since the Unix epoch."""
 
@@ -93,6 +95,7 @@ def build_app(context: IngestContext) -> App:
         recent=Recent(),
         budget=Budget(BUDGET_BYTES),
         metrics=context.metrics,
+        is_signing=context.is_signing,
         max_body_bytes=context.settings.max_body_bytes,
         clock=context.clock,
     )

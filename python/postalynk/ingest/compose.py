@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from postalynk.control.directory import Directory
     from postalynk.control.values import Organization
 
-Sender = tuple[Mailbox, str]
-"""A mailbox and its domain."""
+Sender = tuple[Mailbox, str, str]
+"""A mailbox, its domain, and the domain that signs (empty: none does)."""
 
 
 class ForeignDomain(Flaw):
@@ -28,10 +28,18 @@ class ForeignDomain(Flaw):
 class Composer:
     """Composes the messages of one request of one organization, at one moment."""
 
-    __slots__ = ("_directory", "_organization", "_senders", "now_us")
+    __slots__ = ("_directory", "_is_signing", "_organization", "_senders", "now_us")
 
-    def __init__(self, directory: Directory, organization: Organization, now_us: int) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        organization: Organization,
+        now_us: int,
+        *,
+        is_signing: bool = True,
+    ) -> None:
         self._directory = directory
+        self._is_signing = is_signing
         self._organization = organization
         self._senders: dict[str, Sender] = {}
         self.now_us = now_us
@@ -48,12 +56,13 @@ class Composer:
                     f"the domain {name} is not one of your organization",
                     f"add it: postalynk domain add {name} --org {self._organization.id}",
                 )
-            found = self._senders[text] = (mailbox, name)
+            found = (mailbox, name, name if self._is_signing and domain.keys else "")
+            self._senders[text] = found
         return found
 
     def compose(self, request: EmailRequest, message_id: bytes) -> AcceptedMessage:
         """The message under the id given; raises ValueError (mostly `Flaw`) at the first flaw."""
-        mailbox, domain = self.sender(request.from_)
+        mailbox, domain, dkim_domain = self.sender(request.from_)
         to = checks.mailboxes(request.to)
         if not to:
             raise Flaw("names no recipient", "name at least one")
@@ -90,7 +99,7 @@ class Composer:
             attachments=attachments(request.attachments) if request.attachments else [],
             tags=tags([(t.name, t.value) for t in request.tags]) if request.tags else [],
             message_id=f"{uuid_text(message_id)}@{domain}",
-            dkim_domain=domain,
+            dkim_domain=dkim_domain,
             plan=organization.plan,
             in_doubt=organization.in_doubt,
         )

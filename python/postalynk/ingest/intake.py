@@ -49,6 +49,7 @@ class IntakeParts:
     max_body_bytes: int
     clock: Callable[[], int]
     """Microseconds since the Unix epoch."""
+    is_signing: bool = True
 
 
 class _Attempt:
@@ -122,7 +123,12 @@ class Intake:
             body = await holder.read(receive, parts.max_body_bytes)
             if isinstance(body, Answer):
                 return body
-            composer = Composer(parts.directory, grant.organization, parts.clock())
+            composer = Composer(
+                parts.directory,
+                grant.organization,
+                parts.clock(),
+                is_signing=parts.is_signing,
+            )
             is_strict = mode == b"strict"
             reading = Reading(composer, is_batch=is_batch, is_strict=is_strict)
             attempt = _Attempt(reading, body, parts)

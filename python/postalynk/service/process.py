@@ -145,6 +145,7 @@ class Process:
                 readiness=partial(_readiness, worker, recorder),
                 metrics=parts.metrics,
                 settings=settings.api,
+                is_signing=settings.delivery.sign,
             )
             await self._listen(opened, build_app(context), api)
             self._progress(f"API on http://{settings.api.listen}")
@@ -167,7 +168,7 @@ class Process:
 
         def configure() -> None:
             engine.configure(control.directory.egress_json())
-            engine.set_signers(control.directory.signers() if settings.delivery.sign else [])
+            engine.set_signers(control.directory.signers())
             parts.pools = Pools(pool.name for pool in control.directory.pools())
 
         configure()
