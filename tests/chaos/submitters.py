@@ -57,9 +57,11 @@ class Submitters:
             self.contradictions.append(f"{key}: {known} and {answer}")
 
     def _submit(self, number: int, key: str) -> str | None:
+        # Some receivers are slow, so that a kill finds transactions open.
+        local_part = "slow" if number % 4 == 0 else "customer"
         message = {
             "from": "Shop <shop@example.com>",
-            "to": [f"customer{number}@rcpt.example"],
+            "to": [f"{local_part}{number}@rcpt.example"],
             "subject": f"Order {number}",
             "text": f"Order {number}\n" * 20,
         }

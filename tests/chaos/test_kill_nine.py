@@ -7,8 +7,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from postalynk.policy import DEV
 from tests.chaos.submitters import Submitters
-from tests.support.processes import Postalynk, Sink
+from tests.support.processes import Postalynk, Sink, wait_for
 
 KILLS = 10
 CONNECTIONS = 20
@@ -23,8 +24,14 @@ def test_ten_kills_lose_nothing_and_label_every_duplicate(tmp_path: Path) -> Non
     seed = int.from_bytes(os.urandom(4), "big")
     print(f"seed {seed}")
     chance = random.Random(seed)
-    sink = Sink(tmp_path)
-    target = Postalynk(tmp_path / "pl", sink.address, delivery=f"connections = {CONNECTIONS}")
+    sink = Sink(tmp_path, "--ledger", str(tmp_path / "ledger.tsv"), "--slow-ms", "60")
+    target = Postalynk(
+        tmp_path / "pl",
+        sink.address,
+        delivery=f"connections = {CONNECTIONS}",
+        # Retries within seconds, so that what was in doubt is sent again before the count.
+        settings=f'[policy]\npath = "{DEV}"\n',
+    )
     target.start().prepare()
     try:
         clients = Submitters(target, clients=6, messages=5_000, pause_s=0.015)
@@ -40,11 +47,16 @@ def test_ten_kills_lose_nothing_and_label_every_duplicate(tmp_path: Path) -> Non
             target.start()
         clients.join(300)
         assert not clients.contradictions
-        assert target.ask("drain", "--timeout", "120s")["drained"]
+        wait_for(lambda: _is_drained(target), "all retries are over", 120)
         _check(target, sink, clients)
     finally:
         target.remove()
         sink.stop()
+
+
+def _is_drained(target: Postalynk) -> bool:
+    state = target.ask("drain", "--timeout", "120s")
+    return bool(state["drained"]) and state["deferred"] == 0
 
 
 def _check(target: Postalynk, sink: Sink, clients: Submitters) -> None:
