@@ -9,6 +9,7 @@ Relative paths are relative to the directory of the file.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -219,7 +220,9 @@ def _convert(tree: dict[str, Any], origins: dict[str, str], directory: str) -> S
         )
     except msgspec.ValidationError as error:
         text = str(error)
-        key = text.rpartition("`$.")[2].rstrip("`") if "`$." in text else ""
+        table = text.rpartition("`$.")[2].rstrip("`") if "`$." in text else ""
+        unknown = re.search(r"unknown field `([^`]+)`", text)
+        key = ".".join(part for part in (table, unknown[1] if unknown else "") if part)
         origin = origins.get(key) or next(
             (where for name, where in origins.items() if name.startswith(key)), "configuration"
         )

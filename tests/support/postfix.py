@@ -1,4 +1,4 @@
-"""Debian's Postfix in a directory of its own: as a receiver in tests, as the baseline in benchmarks.
+"""Debian's Postfix in a directory of its own: the receiver in tests, the baseline in benchmarks.
 
 It never touches the machine's Postfix. Needs root, since its queue belongs to its own user.
 """
@@ -67,9 +67,12 @@ virtual_minimum_uid = 1
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 smtpd_relay_restrictions = reject_unauth_destination
+smtpd_recipient_restrictions = check_recipient_access
+  inline:{{ {{later@rcpt.example = 450 4.2.0 Greylisted, try again}} }}
 smtpd_tls_security_level = may
 smtpd_tls_cert_file = {base}/tls.pem
 smtpd_tls_key_file = {base}/tls.pem
+smtpd_tls_received_header = yes
 """
 
 
@@ -117,7 +120,10 @@ class Postfix:
 
 
 class Receiver(Postfix):
-    """Takes mail for rcpt.example, offers STARTTLS, keeps all in one Maildir."""
+    """Takes mail for rcpt.example, offers STARTTLS, keeps all in one Maildir.
+
+    Other domains are refused with 554 5.7.1; later@rcpt.example is put off with 450 4.2.0, always.
+    """
 
     def __init__(self, base: Path, port: int) -> None:
         super().__init__(base, port, RECEIVING)
@@ -135,6 +141,19 @@ class Receiver(Postfix):
     def messages(self) -> list[bytes]:
         """What it has delivered, as stored (LF line ends)."""
         return [path.read_bytes() for path in sorted((self.base / "mail/inbox/new").glob("*"))]
+
+    def message(self, message_id: str) -> bytes:
+        """A delivered copy of the message with this left part of its Message-ID; waits for it."""
+        field = f"message-id: <{message_id}@".encode()
+        found: list[bytes] = []
+
+        def is_there() -> bool:
+            found.extend(raw for raw in self.messages() if field in raw.lower())
+            return bool(found)
+
+        # Postfix answers 250 once the message is in its queue, a moment before it is in a Maildir.
+        wait_for(is_there, f"Postfix delivers {message_id}")
+        return found[0]
 
     def log(self) -> str:
         """Its log."""

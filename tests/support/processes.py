@@ -1,5 +1,6 @@
 """Real processes for acceptance tests, chaos tests and benchmarks: `postalynk up` and the sink."""
 
+import functools
 import json
 import os
 import shutil
@@ -54,7 +55,7 @@ class Sink:
         self.ledger = base / "ledger.tsv"
         self.process = subprocess.Popen(
             [
-                sink_binary(),
+                testkit("postalynk-sink"),
                 *("--listen", f"127.0.0.1:{self.port}", "--stats-listen", "127.0.0.1:0"),
                 *(options or ("--ledger", str(self.ledger))),
             ],
@@ -86,15 +87,34 @@ class Sink:
         self.process.wait(10)
 
 
-def sink_binary() -> Path:
-    """Built by cargo, in release: a slow sink would be what a benchmark measures."""
+class Dns:
+    """The testkit's DNS server on an address of loopback, with the lines of a zone file."""
+
+    def __init__(self, base: Path, zone: list[str], listen: str) -> None:
+        file = base / "zone"
+        file.write_text("\n".join(zone) + "\n")
+        self.process = subprocess.Popen(
+            [testkit("postalynk-testdns"), file, listen], stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        self.address = str(json.loads(self.process.stdout.readline())["address"])
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@functools.cache
+def testkit(name: str) -> Path:
+    """A program of the testkit, in release: a slow sink would be what a benchmark measures."""
     subprocess.run(
         ["cargo", "build", "--quiet", "--release", "--locked", "-p", "postalynk-testkit"],
         cwd=ROOT,
         check=True,
     )
     target = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
-    return ROOT / target / "release/postalynk-sink"
+    return ROOT / target / "release" / name
 
 
 @dataclass
@@ -107,22 +127,31 @@ class Postalynk:
     """More lines of postalynk.toml, whole tables only."""
     delivery: str = ""
     """More lines of [delivery]."""
+    policy: str = ""
+    """Text of its policy.py; empty: the shipped policy."""
     environ: dict[str, str] = field(default_factory=dict)
     api_port: int = field(default_factory=free_port)
     metrics_port: int = field(default_factory=free_port)
     process: subprocess.Popen[str] | None = None
     api_key: str = ""
     org: str = ""
+    records: list[dict[str, str]] = field(default_factory=list)
+    """DNS records of the domain that `prepare` added."""
 
     def __post_init__(self) -> None:
         self.base.mkdir(parents=True, exist_ok=True)
         self.config = self.base / "postalynk.toml"
+        policy = ""
+        if self.policy:
+            (self.base / "policy").mkdir(exist_ok=True)
+            (self.base / "policy/policy.py").write_text(self.policy)
+            policy = '[policy]\npath = "policy"\n'
         relay = f'smart_host = "{self.smart_host}"\n' if self.smart_host else ""
         self.config.write_text(
             f'[api]\nlisten = "127.0.0.1:{self.api_port}"\n'
             f'[metrics]\nlisten = "127.0.0.1:{self.metrics_port}"\n'
             '[queue]\nurl = "embedded:data/queue"\n[hot]\nurl = "embedded:data/hot"\n'
-            f"[delivery]\n{relay}{self.delivery}\n{self.settings}"
+            f"[delivery]\n{relay}{self.delivery}\n{policy}{self.settings}"
         )
 
     def start(self) -> "Postalynk":
@@ -146,14 +175,20 @@ class Postalynk:
         """What it logged, the last of it."""
         return (self.base / "log").read_text()[-4_000:]
 
-    def ask(self, *command: str, check: bool = True) -> Any:
-        """A command's JSON answer."""
-        done = subprocess.run(
-            [COMMAND, *command, "--config", str(self.config), "--json"],
+    def command(self, *command: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command against it as a person would; whatever its status."""
+        return subprocess.run(
+            [COMMAND, *command, "--config", str(self.config)],
             capture_output=True,
             text=True,
             check=False,
+            timeout=120,
+            env={**os.environ, **environ},
         )
+
+    def ask(self, *command: str, check: bool = True) -> Any:
+        """A command's JSON answer."""
+        done = self.command(*command, "--json")
         if check and done.returncode:
             raise AssertionError(f"{command} failed: {done.stderr}\n{self.log()}")
         return json.loads(done.stdout)
@@ -162,7 +197,7 @@ class Postalynk:
         """An organization with a key and a domain."""
         made = self.ask("org", "create", "acceptance", *options)
         self.api_key, self.org = made["api_key"], made["org"]
-        self.ask("domain", "add", domain, "--org", self.org)
+        self.records = self.ask("domain", "add", domain, "--org", self.org)["records"]
         return self
 
     def request(
@@ -212,13 +247,44 @@ class Postalynk:
             limit_s,
         )
 
+    def events(self, message_id: str) -> list[dict[str, Any]]:
+        """Its events as the API shows them, the acceptance first."""
+        status, answer = self.request("GET", f"/emails/{message_id}/events")
+        assert status == 200, answer
+        events: list[dict[str, Any]] = answer["data"]
+        return events
+
+    def wait_projected(self, limit_s: float = 60.0) -> None:
+        """Until PostgreSQL holds every event there is."""
+        lag = "postalynk_projection_lag_records"
+        wait_for(lambda: self.metric(lag) == 0, f"{lag} 0, it is {self.metric(lag)}", limit_s)
+
+    def postmaster(self) -> int | None:
+        """The process of its embedded PostgreSQL, if there is one."""
+        try:
+            lines = (self.base / "data/hot/data/postmaster.pid").read_text().splitlines()
+            os.kill(int(lines[0]), 0)
+        except (OSError, ValueError, IndexError):
+            return None
+        return int(lines[0])
+
+    def wait_states(self, message_id: str, *states: str) -> None:
+        """Until its deliveries are in these states, in the order of its recipients."""
+
+        def found() -> list[str]:
+            answer = self.request("GET", f"/emails/{message_id}")[1]
+            return [delivery["state"] for delivery in answer.get("deliveries", [])]
+
+        wait_for(lambda: found() == list(states), f"{message_id} {states}, it is {found()}")
+
     def metric(self, name: str) -> float:
-        """The sum over a metric's series."""
+        """The sum over a metric's series; 0 while it has none."""
         url = f"http://127.0.0.1:{self.metrics_port}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             lines = answer.read().decode().splitlines()
         found = [line for line in lines if line.split("{")[0].split(" ")[0] == name]
-        assert found, f"no metric {name}"
+        is_known = any(line.startswith(f"# TYPE {name.removesuffix('_total')}") for line in lines)
+        assert found or is_known, f"no metric {name}"
         return sum(float(line.rpartition(" ")[2]) for line in found)
 
     def kill(self) -> None:
@@ -237,4 +303,8 @@ class Postalynk:
         """Stop whatever still runs and delete the directory."""
         if self.process is not None and self.process.poll() is None:
             self.stop()
+        # After a kill its server goes on, waiting to be adopted; here nobody will.
+        if (server := self.postmaster()) is not None:
+            os.kill(server, signal.SIGQUIT)
+            wait_for(lambda: self.postmaster() is None, "PostgreSQL ends", 30)
         shutil.rmtree(self.base, ignore_errors=True)

@@ -4,7 +4,8 @@ import sys
 from dataclasses import dataclass
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
+from rich.markup import escape
 
 from postalynk import __version__
 from postalynk.cli.render import emit_json, err
@@ -36,16 +37,22 @@ COMMON = Common()
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit status. Errors go to stderr with the way to mend them."""
+    """Run one command; the exit status. Errors go to stderr with the way to mend them.
+
+    0: done; 1: refused, or the command's own bad news; 2: a command line nobody understands.
+    """
     tokens = sys.argv[1:] if arguments is None else arguments
     try:
         status = app(tokens, result_action="return_value", exit_on_error=False, print_error=True)
+    except CycloptsError:
+        return 2  # said already, with what would be right
     except PostalynkError as error:
         if "--json" in tokens:
             emit_json({"error": type(error).__name__, "message": error.message, "fix": error.fix})
-        err.print(f"[bold red]error:[/] {error.message}", soft_wrap=True, markup=True)
+        # Escaped: a message may name `to[1]` or a [section], which are no markup.
+        err.print(f"[bold red]error:[/] {escape(error.message)}", soft_wrap=True)
         if error.fix:
-            err.print(f"  [bold]fix:[/] {error.fix}", soft_wrap=True)
+            err.print(f"  [bold]fix:[/] {escape(error.fix)}", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -127,7 +127,10 @@ def _process(state: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("postgresql", "ok", f"{state['projection_lag']} records behind")
     else:
         yield Finding(
-            "postgresql", "note", "out of reach; mail goes on", "see docs/runbooks/postgresql.md"
+            "postgresql",
+            "note",
+            "out of reach; mail goes on",
+            "see docs/runbooks/projection-lag.md",
         )
     for line in state["recovery"]:
         yield Finding("queue", "note", line)
