@@ -30,6 +30,7 @@ class Api(Section, frozen=True):
     """The HTTP API."""
 
     listen: str = "127.0.0.1:8080"
+    """``host:port``; it speaks plain HTTP, so put a TLS proxy before any other address."""
     max_body_bytes: int = 30_000_000
     """Larger requests are refused with 413 before they are buffered."""
 
@@ -38,18 +39,21 @@ class Submission(Section, frozen=True):
     """SMTP in; accepted as a key today, listened on once SMTP submission is built."""
 
     listen: str = "127.0.0.1:2525"
+    """``host:port``."""
 
 
 class Metrics(Section, frozen=True):
     """Prometheus exposition."""
 
     listen: str = "127.0.0.1:9090"
+    """``host:port``; anybody who reaches it may read it."""
 
 
 class Queue(Section, frozen=True):
     """The log that is the truth."""
 
     url: str = "embedded:data/queue"
+    """``embedded:DIRECTORY``; Kafka (``kafka://…``) comes with a later release."""
     partitions: int = 64
     """A power of two; fixed once the queue exists."""
     retention_s: int = 604_800
@@ -64,7 +68,9 @@ class Hot(Section, frozen=True):
     """PostgreSQL: a projection for people and the API."""
 
     url: str = "embedded:data/hot"
+    """``embedded:DIRECTORY`` (a server of our own) or ``postgresql://…``, version 15 or newer."""
     retention_days: int = 30
+    """Accepted as a key today; days are dropped once they are archived, in a later release."""
 
 
 class Warm(Section, frozen=True):
@@ -80,15 +86,17 @@ class Cold(Section, frozen=True):
 
 
 class Dns(Section, frozen=True):
-    """Empty: the system's resolvers."""
+    """Who is asked for MX hosts and addresses; by default the system's resolvers."""
 
     servers: tuple[str, ...] = ()
+    """Addresses of resolvers, with a port or without: ``9.9.9.9``, ``[2620:fe::fe]:53``."""
 
 
 class Smtp(Section, frozen=True):
     """SMTP out."""
 
     port: int = 25
+    """Of MX hosts; a smart host names its own."""
 
 
 class Delivery(Section, frozen=True):
@@ -116,9 +124,10 @@ class Delivery(Section, frozen=True):
 
 
 class Policy(Section, frozen=True):
-    """The directory of the Python policy; empty: the default policy shipped with Postalynk."""
+    """Who decides on routes and retries."""
 
     path: str = ""
+    """The directory of the Python policy; empty: the default policy shipped with Postalynk."""
     budget_ms: float = 5.0
     """Time a hook may take per delivery, averaged over a batch, before the fallback is taken."""
 

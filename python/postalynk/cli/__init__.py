@@ -1,10 +1,14 @@
 """The command line: a file per noun; each command computes one result and renders it."""
 
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cyclopts import App
 
 
-def main() -> None:
-    """Entry point of ``postalynk``."""
+def commands() -> "App":
+    """The whole tree of commands; importing a file is what adds its commands."""
     from postalynk.cli import (  # noqa: F401
         dead_letter,
         dev,
@@ -16,8 +20,16 @@ def main() -> None:
         queue,
         up,
     )
+    from postalynk.cli.app import app
+
+    return app
+
+
+def main() -> None:
+    """Entry point of ``postalynk``."""
     from postalynk.cli.app import run
 
+    commands()
     sys.exit(run())
 
 

@@ -1,0 +1,155 @@
+"""Write the parts of the reference that the code itself can tell: settings and commands.
+
+``python scripts/reference.py`` writes all below the mark in ``docs/reference/{settings,cli}.md``
+and leaves what a person wrote above it. A test fails while a page differs from what this writes.
+"""
+
+import ast
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import msgspec
+
+from postalynk import settings
+from postalynk.cli import commands
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ROOT / "docs" / "reference"
+
+MARK = "<!-- Below this line scripts/reference.py writes; edit python/postalynk/{} instead. -->"
+
+
+def settings_page() -> str:
+    """Every section, key and default."""
+    texts = docstrings(Path(inspect.getfile(settings)).read_text())
+    parts = []
+    for section, kind in get_type_hints(settings.Settings).items():
+        if isinstance(kind, type) and issubclass(kind, settings.Section):
+            parts += list(table(section, kind, texts))
+    return "\n".join(parts)
+
+
+def table(section: str, kind: type[msgspec.Struct], texts: dict[str, str]) -> Iterator[str]:
+    """One section of the settings page, and those below it."""
+    yield f"## `[{section}]`\n"
+    yield texts[kind.__name__] + "\n"
+    yield "| key | default | |\n|---|---|---|"
+    below = []
+    for field in msgspec.structs.fields(kind):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            below.append((f"{section}.{field.name}", field.type))
+            continue
+        text = texts.get(f"{kind.__name__}.{field.name}", "")
+        yield f"| `{field.name}` | `{shown(field.default)}` | {text} |"
+    yield ""
+    for name, inner in below:
+        yield from table(name, inner, texts)
+
+
+def shown(default: Any) -> str:
+    """A default as TOML writes it."""
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, tuple):
+        return str(list(default))
+    return f'"{default}"' if isinstance(default, str) else str(default)
+
+
+def docstrings(source: str) -> dict[str, str]:
+    """``Class`` and ``Class.field`` → the docstring below it, on one line."""
+    texts = {}
+    for node in ast.parse(source).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        texts[node.name] = flat(ast.get_docstring(node) or "")
+        for field, after in zip(node.body, node.body[1:], strict=False):
+            match field, after:
+                case (
+                    ast.AnnAssign(target=ast.Name(name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    texts[f"{node.name}.{name}"] = flat(text)
+    return texts
+
+
+def flat(text: str) -> str:
+    """Docstring markup as one line of Markdown."""
+    return re.sub(r"\s+", " ", text.replace("``", "`")).replace("|", "\\|").strip()
+
+
+def cli_page() -> str:
+    """Every command and option."""
+    parts = ["## The commands"]
+    for path, command in walk(commands(), ()):
+        parts += list(entry(path, command))
+    parts.append(
+        "\nEvery command but `dev` also takes `--config FILE` (settings file) and `--json` (answer "
+        "with\nJSON); every command takes `--help`.\n"
+    )
+    return "\n".join(parts)
+
+
+def walk(app: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command one can type, in alphabetical order."""
+    for name in sorted(name for name in app if not name.startswith("-")):
+        command = app[name]
+        if command.show:
+            if command.default_command is not None:
+                yield (*path, name), command
+            yield from walk(command, (*path, name))
+
+
+def entry(path: tuple[str, ...], command: Any) -> Iterator[str]:
+    """One command: how it is typed, what it does, its options."""
+    shown_options, words = [], []
+    for argument in command.assemble_argument_collection(parse_docstring=True):
+        field = argument.field_info
+        name = argument.names[0]
+        if name in {"*", "--config", "--json"}:
+            continue
+        if field.kind in {field.POSITIONAL_OR_KEYWORD, field.VAR_POSITIONAL}:
+            word = name.lstrip("-").upper().replace("-", "_")
+            word = f"{word}…" if field.kind == field.VAR_POSITIONAL else word
+            words.append(word)
+        else:
+            choices = get_args(argument.hint) if "Literal" in str(argument.hint) else ()
+            value = "" if argument.hint is bool else f" {'|'.join(choices) or name[2:].upper()}"
+            word = f"{name}{value}"
+            words.append(word if argument.required else f"[{word}]")
+        if argument.parameter.help:
+            default = field.default if field.default not in {None, False, field.empty, ""} else None
+            text = flat(argument.parameter.help) + (f" Default: `{default}`." if default else "")
+            shown_options.append(f"- `{word}`: {text}")
+    description = inspect.getdoc(command.default_command) or ""
+    yield f"\n### `postalynk {' '.join((*path, *words))}`\n"
+    yield description.partition("\nParameters\n")[0].strip().replace("``", "`")
+    if shown_options:
+        yield "\n" + "\n".join(shown_options)
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page and its text."""
+    generated = {"settings.md": ("settings.py", settings_page), "cli.md": ("cli/", cli_page)}
+    texts = {}
+    for name, (source, write) in generated.items():
+        mark = MARK.format(source)
+        above, found, _ = (PAGES / name).read_text().partition(mark)
+        assert found, f"{name} has lost its mark: {mark}"
+        texts[PAGES / name] = f"{above}{mark}\n\n{write().strip()}\n"
+    return texts
+
+
+def main() -> int:
+    """Write them."""
+    for path, text in pages().items():
+        path.write_text(text)
+        print(path.relative_to(ROOT))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
