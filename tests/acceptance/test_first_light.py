@@ -49,7 +49,7 @@ def test_everything_a_message_can_hold_arrives_as_it_was_sent(
         receiver,
         **{"from": "Żółw & Sons <shop@example.com>"},
         to=["Ada Lovelace <ada@rcpt.example>", "ben@rcpt.example"],
-        cc="Cid, the third <cid@rcpt.example>",
+        cc='"Cid, the third" <cid@rcpt.example>',
         bcc=["dora@rcpt.example"],
         reply_to="help@example.com",
         subject="Zażółć: " + "a long subject with umlauts äöü " * 8,
