@@ -7,15 +7,17 @@ programs, key for key (docs/reference/cli.md), and an error names what to do.
 
 import json
 import os
+import re
 import signal
 import subprocess
+import urllib.request
 import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.processes import COMMAND, Postalynk, free_port
+from tests.support.processes import COMMAND, ROOT, Postalynk, free_port
 
 
 def test_org_create_answers_with_id_and_key(live: Postalynk) -> None:
@@ -234,6 +236,16 @@ def test_the_environment_may_name_the_settings(live: Postalynk) -> None:
     assert "organizations" in answer
 
 
+def test_every_metric_on_metrics_is_in_the_reference(live: Postalynk) -> None:
+    live.wait_state(live.send(to="ada@rcpt.example"), "delivered")
+    url = f"http://127.0.0.1:{live.metrics_port}/metrics"
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        exposed = set(re.findall(r"^# TYPE (\w+) ", answer.read().decode(), re.MULTILINE))
+    page = (ROOT / "docs/reference/metrics.md").read_text()
+    names = {name.removesuffix("_created").removesuffix("_total") for name in exposed}
+    assert [name for name in names if not re.search(rf"`{name}(_total)?[`{{]", page)] == []
+
+
 def second_up(live: Postalynk, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Another `up` beside the running one, of which settings are changed."""
     return live.command("up", **settings)
@@ -248,7 +260,7 @@ def test_a_second_process_on_the_queue_is_refused_with_the_holder(live: Postalyn
     )
     assert done.returncode == 1
     assert f"process {live.process.pid}" in done.stderr
-    assert "fix:" in done.stderr
+    assert "stop it, or let it do the work" in done.stderr
     assert "ready" not in done.stdout
 
 

@@ -67,7 +67,7 @@ def test_everything_a_message_can_hold_arrives_as_it_was_sent(
     )
     assert content(arrived, "plain") == UNICODE + DOTS + LONG
     assert content(arrived, "html") == html
-    assert arrived["subject"] == "Zażółć: " + ("a long subject with umlauts äöü " * 8).rstrip()
+    assert arrived["subject"] == "Zażółć: " + "a long subject with umlauts äöü " * 8
     assert [str(a) for a in arrived["from"].addresses] == ["Żółw & Sons <shop@example.com>"]
     assert [a.addr_spec for a in arrived["to"].addresses] == [
         "ada@rcpt.example",

@@ -173,7 +173,8 @@ class Postalynk:
 
     def log(self) -> str:
         """What it logged, the last of it."""
-        return (self.base / "log").read_text()[-4_000:]
+        log = self.base / "log"
+        return log.read_text()[-4_000:] if log.exists() else ""
 
     def command(self, *command: str, **environ: str) -> "subprocess.CompletedProcess[str]":
         """Run a command against it as a person would; whatever its status."""
