@@ -47,7 +47,9 @@ def test_every_metric_is_documented() -> None:
 
 
 def test_every_metric_of_the_reference_exists() -> None:
-    rows = re.findall(r"^\| `(postalynk_\w+)", (DOCS / "reference/metrics.md").read_text(), re.M)
+    rows = re.findall(
+        r"^\| `(postalynk_\w+)", (DOCS / "reference/metrics.md").read_text(), re.MULTILINE
+    )
     known = set(metric_names())
     assert {name.removesuffix("_total") for name in rows} <= known
 
@@ -77,7 +79,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue
         assert path.exists(), f"{page.name}: {target or picture}"
         if anchor:
-            headings = re.findall(r"^#+ (.*)$", path.read_text(), re.M)
+            headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
             assert anchor[1:] in {slug(heading) for heading in headings}, anchor
 
 

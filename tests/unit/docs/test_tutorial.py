@@ -36,7 +36,7 @@ STORY = {
                     "reason": "",
                     "class": "",
                     "phase": "",
-                    "reply": {"code": 250, "enhanced": "2.0.0", "text": "OK"},
+                    "reply": {"code": 250, "enhanced": "2.0.0", "text": "2.0.0 OK"},
                     "path": {
                         "pool": "default",
                         "source": "default",
