@@ -60,8 +60,9 @@ class Queue(Section, frozen=True):
     """Seven days: longer than any message may be retried, so a replay finds everything."""
     retention_bytes: int = 0
     """0: no bound but time."""
-    retention_records: int = 0
-    """0: no bound but time; the embedded log keeps about 45 bytes of index per record in memory."""
+    retention_records: int = 10_000_000
+    """Half a gigabyte: the embedded log keeps about 45 bytes of index per record in memory, and a
+    message takes about three records. 0: no bound but time."""
 
 
 class Hot(Section, frozen=True):
