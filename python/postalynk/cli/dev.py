@@ -1,12 +1,15 @@
 """``postalynk dev``: everything on one machine, a sink that plays receivers, and a demo."""
 
+from __future__ import annotations
+
 import json
 import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -14,10 +17,30 @@ from postalynk.cli.app import app
 from postalynk.cli.message import tell
 from postalynk.cli.render import err, out
 from postalynk.errors import SettingsError
-from postalynk.settings import Api, Delivery, Hot, Metrics, Policy, Queue, Settings
+from postalynk.settings import Settings, load
+
+if TYPE_CHECKING:
+    from postalynk.service.process import Process
 
 DOMAIN = "demo.example"
 STATES = frozenset({"delivered", "bounced"})
+# Written to a file, so that every command works beside it with --config.
+SETTINGS = """\
+[api]
+listen = "{listen}"
+[metrics]
+listen = "{metrics}"
+[queue]
+url = "embedded:queue"
+partitions = 8
+[hot]
+url = "embedded:hot"
+[delivery]
+smart_host = "{sink}"
+ehlo = "dev.postalynk.example"
+[policy]
+path = "{policy}"
+"""
 PATIENCE_S = 60.0
 
 
@@ -48,23 +71,26 @@ def dev(
 
     with tempfile.TemporaryDirectory(prefix="postalynk-dev-") as directory:
         sink = Sink()
-        settings = Settings(
-            api=Api(listen=_free(listen, "--listen")),
-            metrics=Metrics(listen=_free(metrics, "--metrics")),
-            queue=Queue(url="embedded:queue", partitions=8),
-            hot=Hot(url="embedded:hot"),
-            delivery=Delivery(smart_host=sink.address, ehlo="dev.postalynk.example"),
-            policy=Policy(path=str(DEV)),
-            directory=directory,
+        file = Path(directory) / "postalynk.toml"
+        file.write_text(
+            SETTINGS.format(
+                listen=_free(listen, "--listen"),
+                metrics=_free(metrics, "--metrics"),
+                sink=sink.address,
+                policy=DEV,
+            )
         )
+        settings = load(str(file), environ={})
         began = time.monotonic()
 
         def progress(step: str) -> None:
             err.print(f"[dim]{time.monotonic() - began:6.2f} s[/]  {step}")
 
         progress(f"sink on {sink.address}")
-        process = Process(settings, with_api=True, is_sink_only=True, progress=progress)
-        demo = Demo(process, settings, sink.address, stay=not exit_)
+        process = Process(
+            settings, with_api=True, is_sink_only=True, log_level="warning", progress=progress
+        )
+        demo = Demo(process, settings, file, stay=not exit_)
         try:
             status = process.run(on_ready=demo.start)
         finally:
@@ -75,8 +101,8 @@ def dev(
 class Demo:
     """Sends four messages through the API, tells what became of each, and says how to go on."""
 
-    def __init__(self, process: Any, settings: Settings, sink: str, *, stay: bool) -> None:
-        self._process, self._settings, self._sink, self._stay = process, settings, sink, stay
+    def __init__(self, process: Process, settings: Settings, file: Path, *, stay: bool) -> None:
+        self._process, self._settings, self._file, self._stay = process, settings, file, stay
         self._key = ""
         self.status = 1
 
@@ -153,13 +179,16 @@ class Demo:
             time.sleep(0.1)
 
     def _say_how_to_go_on(self) -> None:
-        api, metrics = self._settings.api.listen, self._settings.metrics.listen
+        settings = self._settings
+        api, metrics = settings.api.listen, settings.metrics.listen
         body = f'{{"from":"hello@{DOMAIN}","to":"you@mail.example","subject":"Hi","text":"Hi"}}'
         out.print(
-            f"API      http://{api}\nmetrics  http://{metrics}/metrics\nsink     {self._sink}\n"
+            f"API      http://{api}\nmetrics  http://{metrics}/metrics\n"
+            f"sink     {settings.delivery.smart_host}\n"
             f"API key  {self._key}\n\ntry it:\n\n"
             f"curl -s http://{api}/emails -H 'Authorization: Bearer {self._key}' "
             f"-H 'Content-Type: application/json' \\\n  -d '{body}'\n\n"
+            f"its story:\n\nPOSTALYNK_CONFIG={self._file} postalynk why ID\n\n"
             "Recipients that start with defer, bounce, full, slow or drop play those receivers.\n"
             "Ctrl-C ends it.",
             markup=False,

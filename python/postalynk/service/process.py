@@ -65,6 +65,7 @@ class Process:
         *,
         with_api: bool,
         is_sink_only: bool = False,
+        log_level: str = "info",
         progress: Callable[[str], None] = lambda _step: None,
     ) -> None:
         """``with_api`` False: no HTTP API. ``is_sink_only``: nothing leaves but to the smart host.
@@ -73,6 +74,7 @@ class Process:
         self._settings = settings
         self._with_api = with_api
         self._is_sink_only = is_sink_only
+        self._log_level = log_level
         self._progress = progress
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -80,7 +82,7 @@ class Process:
 
     def run(self, on_ready: Callable[[], None]) -> int:
         """Open everything, call ``on_ready``, stay until SIGTERM, SIGINT or `stop`; exit status."""
-        configure_logs()
+        configure_logs(self._log_level)
         uvloop.run(self._main(on_ready))
         if self._failure is not None:
             raise PostalynkError(
