@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from postalynk._engine import EmbeddedQueue
-from tests.support.processes import Postalynk
+from tests.support.processes import Postalynk, wait_for
 
 LINE = "\r\nBcc: mallory@evil.example"
 ENCODED = "=?utf-8?q?Hi=0D=0ABcc:_mallory@evil.example?="
@@ -216,3 +216,20 @@ def test_records_that_are_none_become_dead_letters_and_the_others_are_delivered(
     assert live.metric("postalynk_dead_letters_total") == len(broken)
     report = live.ask("audit")
     assert (report["unaccounted"], report["twice"]) == ([], [])
+    _redriven_letters_come_back_unchanged(live, letters)
+
+
+def _redriven_letters_come_back_unchanged(live: Postalynk, letters: list[dict[str, Any]]) -> None:
+    """They are still no records, so each ends as a new letter in the place of the old one."""
+    planned = live.ask("dlq", "redrive", "--reason", "undecodable")
+    assert planned["is_dry_run"]
+    assert planned["redriven"] == letters
+    assert live.ask("dlq", "ls") == letters
+    assert live.ask("dlq", "redrive", "--reason", "undecodable", "--yes")["redriven"] == letters
+    wait_for(lambda: len(live.ask("dlq", "ls")) == len(letters), "they are dead letters again")
+    again = live.ask("dlq", "ls")
+    assert [letter["offset"] for letter in again] != [letter["offset"] for letter in letters]
+    same = ("reason", "detail", "size_bytes", "source_partition")
+    assert sorted([letter[key] for key in same] for letter in again) == sorted(
+        [letter[key] for key in same] for letter in letters
+    )

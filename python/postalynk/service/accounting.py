@@ -1,4 +1,4 @@
-"""What the queue alone can tell an operator: the audit, its depth, its dead letters.
+"""What the queue alone can tell an operator: the audit and its depth.
 
 All of it reads the log, so it works while PostgreSQL is down and also when nothing runs but the
 command itself.
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from postalynk.engine import Audit, decode_dead_letter
+from postalynk.engine import Audit
 from postalynk.queue.native import RecordBatch
 from postalynk.queue.protocol import Position, Queue
 
@@ -56,11 +56,11 @@ def audit(queue: Queue) -> AuditReport:
         while page := queue.compacted("email.deferred", partition, after):
             account.deferred([key for key, _ in page])
             after = page[-1][0]
-    for batch in _read(queue, ("email.events",), {}):
+    for batch in read(queue, ("email.events",), {}):
         account.events(batch)
-    for batch in _read(queue, SEND_TOPICS, marks):
+    for batch in read(queue, SEND_TOPICS, marks):
         account.pending(batch)
-    for batch in _read(queue, ("email.dlq",), {}):
+    for batch in read(queue, ("email.dlq",), {}):
         account.dead(batch)
     return AuditReport(*account.result())
 
@@ -97,18 +97,7 @@ def depth(queue: Queue) -> list[LaneDepth]:
     return lanes
 
 
-def dead_letters(queue: Queue) -> list[dict[str, object]]:
-    """Every dead letter that is retained, oldest first, without the record itself."""
-    letters = []
-    for batch in _read(queue, ("email.dlq",), {}):
-        for _, partition, offset, at_us, value in batch.rows():
-            letter = decode_dead_letter(value)
-            letter.pop("record", None)
-            letters.append({"partition": partition, "offset": offset, "at_us": at_us, **letter})
-    return sorted(letters, key=lambda letter: str(letter["at_us"]))
-
-
-def _read(
+def read(
     queue: Queue, topics: tuple[str, ...], start: dict[Position, int]
 ) -> Iterator[RecordBatch]:
     """All records from ``start`` to the ends at the time of the call, and perhaps a few more."""

@@ -23,7 +23,7 @@ from postalynk.errors import ControlError, NotRunning
 from postalynk.queue import open_queue
 from postalynk.queue.native import EmbeddedQueue
 from postalynk.recorder.projection import Recorder
-from postalynk.service import accounting
+from postalynk.service import accounting, dead_letter
 from postalynk.service.client import Client, control_directory
 from postalynk.settings import Settings
 from postalynk.storage.hot.reader import HotReader
@@ -37,6 +37,7 @@ NAMES = frozenset(
         "create_key",
         "create_organization",
         "dead_letters",
+        "redrive",
         "list_domains",
         "list_organizations",
         "list_pools",
@@ -128,9 +129,13 @@ class Operations:
         """G1, checked."""
         return accounting.audit(self._queue)
 
-    def dead_letters(self) -> list[dict[str, object]]:
+    def dead_letters(self, reason: str | None, org: str | None) -> list[dead_letter.Letter]:
         """What could not be processed."""
-        return accounting.dead_letters(self._queue)
+        return dead_letter.letters(self._queue, reason=reason, org=org)
+
+    def redrive(self, reason: str | None, org: str | None, is_dry_run: bool) -> dead_letter.Redrive:
+        """Put dead letters back."""
+        return dead_letter.redrive(self._queue, reason=reason, org=org, is_dry_run=is_dry_run)
 
     def queue_state(self) -> dict[str, Any]:
         """Depth per lane; organizations and sites are known only while a worker runs."""
