@@ -1,4 +1,4 @@
-"""`make bench NAME=first-light`: the whole path against Postfix with OpenDKIM, same sink, same minute.
+"""`make bench NAME=first-light`: the whole path against Postfix with OpenDKIM, over the same sink.
 
 Ours: 10 kB text+HTML messages through ``POST /emails/batch`` to a whole `postalynk up` (embedded
 queue and PostgreSQL) that relays to the sink. Theirs: ``smtp-source`` with 10 kB messages into

@@ -58,6 +58,8 @@ class EmbeddedQueue:
         self, topic: str, partition: int, after: bytes | None = None, limit: int = 1000
     ) -> list[tuple[bytes, bytes]]:
         """Up to ``limit`` live (key, value) pairs in key order, starting after key ``after``."""
+    def expire(self, topic: str, before_us: int) -> int:
+        """Remove the keys of a compacted topic last written before a time; gives their number."""
     def consumer(self, group: str, topics: Sequence[str]) -> EmbeddedConsumer:
         """A reader with its own positions, starting at the group's committed offsets.
 
@@ -152,10 +154,10 @@ class EventColumns:
         """
     def events(self) -> dict[str, list[object]]:
         """Columns of all events but ACCEPTED: message_id (bytes), org, recipient, attempt, kind
-        (text), at_us, recorded_at_us, address, due_at_us, reason, and those of Attempt by their names in
-        the schema (pool, source, site, mx, peer, reply_code, enhanced, reply, class, phase, tls,
-        connect_us, mail_us, dot_us, total_us, policy_version, route_reason, fallback, size_bytes,
-        tls_refused).
+        (text), at_us, recorded_at_us, address, due_at_us, reason, and those of Attempt by their
+        names in the schema (pool, source, site, mx, peer, reply_code, enhanced, reply, class,
+        phase, tls, connect_us, mail_us, dot_us, total_us, policy_version, route_reason, fallback,
+        size_bytes, tls_refused).
         """
 
 @final
@@ -228,7 +230,9 @@ class Engine:
     def restore_deferred(
         self, partition: int, pairs: Sequence[tuple[bytes, bytes]]
     ) -> list[Append]:
-        """Start timers; returns the tombstones of deferrals the done-set shows to be over."""
+        """Start timers; returns what the crash kept from being written, to be appended: tombstones
+        of deferrals the done-set shows to be over, upserts of those it shows to have gone on.
+        """
     def restored(self) -> int:
         """Restoring is complete; the number of attempts in doubt that the journal shows."""
     # observe and stop

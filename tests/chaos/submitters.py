@@ -78,7 +78,8 @@ class Submitters:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return str(json.load(answer)["id"])
         except urllib.error.HTTPError as error:
-            assert error.code >= 500, f"{error.code}: {error.read()!r}"
+            if error.code < 500:
+                raise AssertionError(f"{error.code}: {error.read()!r}") from error
             return None
         except (OSError, ValueError):
             return None

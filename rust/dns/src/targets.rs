@@ -143,7 +143,22 @@ mod tests {
     }
 
     proptest! {
-        /// Law `order_is_a_grouped_permutation`; with it `null_mx_has_no_target`.
+        /// Law `null_mx_has_no_target`, whatever stands beside it.
+        #[test]
+        fn law_null_mx_has_no_target(
+            records in prop::collection::vec((0u16..4, "[a-c]{0,1}"), 0..6),
+            nulls in 1usize..3,
+        ) {
+            let mut records: Vec<_> = records.iter().map(|(p, e)| record(*p, e)).collect();
+            let usable = records.iter().any(|r| !r.exchange.is_empty());
+            records.extend((0..nulls).map(|_| record(0, "")));
+            match targets("example", &records, Instant::now()) {
+                Err(error) => prop_assert!(!usable && error == RouteError::NullMx("example".into())),
+                Ok(targets) => prop_assert!(targets.hosts.iter().all(|h| !h.name.is_empty())),
+            }
+        }
+
+        /// Law `order_is_a_grouped_permutation`.
         #[test]
         fn law_order_is_a_grouped_permutation(
             records in prop::collection::vec((0u16..4, "[a-c]{0,2}"), 0..12),

@@ -83,8 +83,14 @@ impl RecordBatch {
     }
 
     fn next_offsets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let read = self.entries.iter().map(|e| (e.topic, e.partition, e.offset));
-        let damaged = self.damaged.iter().map(|d| (d.topic, d.partition, d.offset));
+        let read = self
+            .entries
+            .iter()
+            .map(|e| (e.topic, e.partition, e.offset));
+        let damaged = self
+            .damaged
+            .iter()
+            .map(|d| (d.topic, d.partition, d.offset));
         let mut next = std::collections::HashMap::new();
         for (topic, partition, offset) in read.chain(damaged) {
             let after: &mut u64 = next.entry((topic, partition)).or_default();

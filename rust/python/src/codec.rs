@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use postalynk_record::v1::{
-    self, Accepted, Attachment as AttachmentRecord, Composed, DeadLetter, Event, Header, InDoubt, Kind, Lane,
-    Message, Recipient, Tag, message::Content,
+    self, Accepted, Attachment as AttachmentRecord, Composed, DeadLetter, Event, Header, InDoubt,
+    Kind, Lane, Message, Recipient, Tag, message::Content,
 };
 use postalynk_record::{MessageId, Record, send_topic};
 use pyo3::exceptions::PyValueError;

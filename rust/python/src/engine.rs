@@ -44,7 +44,9 @@ fn route(
         "set" => Ok(HeaderOp::Set(name, value)),
         "add" => Ok(HeaderOp::Add(name, value)),
         "remove" => Ok(HeaderOp::Remove(name)),
-        other => Err(PyValueError::new_err(format!("no header operation {other:?}"))),
+        other => Err(PyValueError::new_err(format!(
+            "no header operation {other:?}"
+        ))),
     };
     Ok(RouteSpec {
         pool,
@@ -86,7 +88,8 @@ impl Engine {
             pkcs8_der: der.to_vec(),
         };
         let keys: Vec<_> = signers.into_iter().map(key).collect();
-        py.detach(|| self.0.set_signers(&keys)).map_err(engine_error)
+        py.detach(|| self.0.set_signers(&keys))
+            .map_err(engine_error)
     }
 
     fn room(&self, py: Python<'_>, timeout_ms: u64) -> usize {
@@ -170,7 +173,10 @@ impl Engine {
         routes: Vec<RouteTuple>,
         choice: Vec<usize>,
     ) -> PyResult<()> {
-        let routes = routes.into_iter().map(route).collect::<PyResult<Vec<_>>>()?;
+        let routes = routes
+            .into_iter()
+            .map(route)
+            .collect::<PyResult<Vec<_>>>()?;
         let batch = batch.take()?;
         py.detach(|| self.0.dispatch(batch, routes, &choice))
             .map_err(engine_error)
@@ -195,7 +201,10 @@ impl Engine {
         let commits = self.0.commits().into_iter();
         commits
             .map(|commit| {
-                ((commit.topic, commit.partition), (commit.offset, commit.note))
+                (
+                    (commit.topic, commit.partition),
+                    (commit.offset, commit.note),
+                )
             })
             .collect()
     }
@@ -217,7 +226,10 @@ impl Engine {
             .map(|(key, value)| (Bytes::from_owner(key), Bytes::from_owner(value)))
             .collect();
         let appends = py.detach(|| self.0.restore_deferred(partition, &pairs));
-        appends.into_iter().map(|append| append_tuple(py, append)).collect()
+        appends
+            .into_iter()
+            .map(|append| append_tuple(py, append))
+            .collect()
     }
 
     fn restored(&self, py: Python<'_>) -> PyResult<usize> {

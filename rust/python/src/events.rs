@@ -95,7 +95,14 @@ impl EventColumns {
         Ok(py.detach(|| {
             let mut events = Vec::with_capacity(rows.len());
             let mut undecodable = damaged;
-            for Entry { topic, partition, offset, at_us, value } in rows {
+            for Entry {
+                topic,
+                partition,
+                offset,
+                at_us,
+                value,
+            } in rows
+            {
                 match postalynk_record::decode::<Event>(&value) {
                     Ok(event) => events.push((at_us, event)),
                     Err(error) => {
@@ -103,7 +110,10 @@ impl EventColumns {
                     }
                 }
             }
-            Self { events, undecodable }
+            Self {
+                events,
+                undecodable,
+            }
         }))
     }
 

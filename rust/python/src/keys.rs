@@ -14,7 +14,9 @@ pub(crate) fn key(algorithm: &str, pkcs8_der: &[u8]) -> PyResult<Key> {
     match algorithm {
         "rsa" => Key::rsa_from_pkcs8_der(pkcs8_der).map_err(value_error),
         "ed25519" => Key::ed25519_from_pkcs8_der(pkcs8_der).map_err(value_error),
-        other => Err(PyValueError::new_err(format!("no such algorithm: {other:?}"))),
+        other => Err(PyValueError::new_err(format!(
+            "no such algorithm: {other:?}"
+        ))),
     }
 }
 

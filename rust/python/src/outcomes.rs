@@ -10,12 +10,7 @@ use pyo3::types::PyBytes;
 use crate::views::Delivery;
 
 /// (topic, partition, key, value) as `Queue.append` takes it.
-pub(crate) type AppendTuple = (
-    &'static str,
-    u32,
-    Option<Py<PyBytes>>,
-    Option<Py<PyBytes>>,
-);
+pub(crate) type AppendTuple = (&'static str, u32, Option<Py<PyBytes>>, Option<Py<PyBytes>>);
 
 pub(crate) fn append_tuple(py: Python<'_>, append: Append) -> AppendTuple {
     let bytes = |bytes: bytes::Bytes| PyBytes::new(py, &bytes).unbind();
@@ -61,12 +56,18 @@ impl OutcomeBatch {
 
     fn events(&self, py: Python<'_>) -> Vec<AppendTuple> {
         let events = py.detach(|| self.lock().events());
-        events.into_iter().map(|append| append_tuple(py, append)).collect()
+        events
+            .into_iter()
+            .map(|append| append_tuple(py, append))
+            .collect()
     }
 
     fn deferrals(&self, py: Python<'_>) -> Vec<AppendTuple> {
         let deferrals = py.detach(|| self.lock().deferrals());
-        deferrals.into_iter().map(|append| append_tuple(py, append)).collect()
+        deferrals
+            .into_iter()
+            .map(|append| append_tuple(py, append))
+            .collect()
     }
 }
 

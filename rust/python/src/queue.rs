@@ -15,18 +15,15 @@ use pyo3::types::PyBytes;
 use crate::batch::{RecordBatch, known_topic};
 use crate::error::queue_error;
 
-type AppendRow = (
-    String,
-    u32,
-    Option<PyBackedBytes>,
-    Option<PyBackedBytes>,
-);
+type AppendRow = (String, u32, Option<PyBackedBytes>, Option<PyBackedBytes>);
 type Place = (String, u32);
 type Commits = HashMap<(&'static str, u32), (u64, Vec<u8>)>;
 
 fn now_us() -> u64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
-    elapsed.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    elapsed.map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    })
 }
 
 /// See the stub.
@@ -39,7 +36,10 @@ pub(crate) struct EmbeddedQueue {
 
 impl EmbeddedQueue {
     fn open_queue(&self) -> PyResult<Queue> {
-        self.queue.read().clone().ok_or_else(|| queue_error(Error::Closed))
+        self.queue
+            .read()
+            .clone()
+            .ok_or_else(|| queue_error(Error::Closed))
     }
 }
 
@@ -140,14 +140,16 @@ impl EmbeddedQueue {
             let pairs = queue.compacted(topic, partition, after.as_deref())?;
             pairs.take(limit).collect()
         });
-        let bytes = |(key, value): (Bytes, Bytes)| (PyBytes::new(py, &key), PyBytes::new(py, &value));
+        let bytes =
+            |(key, value): (Bytes, Bytes)| (PyBytes::new(py, &key), PyBytes::new(py, &value));
         Ok(pairs.map_err(queue_error)?.into_iter().map(bytes).collect())
     }
 
     fn expire(&self, py: Python<'_>, topic: &str, before_us: u64) -> PyResult<u64> {
         let queue = self.open_queue()?;
         let topic = self::topic(&queue, topic)?;
-        py.detach(|| queue.expire(topic, before_us)).map_err(queue_error)
+        py.detach(|| queue.expire(topic, before_us))
+            .map_err(queue_error)
     }
 
     fn consumer(
@@ -171,7 +173,9 @@ impl EmbeddedQueue {
 
     fn offsets(&self, topic: &str) -> PyResult<Vec<(u64, u64)>> {
         let queue = self.open_queue()?;
-        queue.offsets(self::topic(&queue, topic)?).map_err(queue_error)
+        queue
+            .offsets(self::topic(&queue, topic)?)
+            .map_err(queue_error)
     }
 
     fn oldest_at_us(
@@ -213,7 +217,10 @@ pub(crate) struct EmbeddedConsumer {
 
 impl EmbeddedConsumer {
     fn open_consumer(&self) -> PyResult<(Queue, Arc<Consumer>)> {
-        self.open.read().clone().ok_or_else(|| queue_error(Error::Closed))
+        self.open
+            .read()
+            .clone()
+            .ok_or_else(|| queue_error(Error::Closed))
     }
 }
 
@@ -286,14 +293,18 @@ impl EmbeddedConsumer {
             _ => return Err(PyValueError::new_err("give either offset or time_us")),
         };
         let position = (self::topic(&queue, topic)?, partition);
-        py.detach(|| consumer.seek(position, to)).map_err(queue_error)
+        py.detach(|| consumer.seek(position, to))
+            .map_err(queue_error)
     }
 
     fn lag(&self) -> PyResult<HashMap<(&'static str, u32), u64>> {
         let (queue, consumer) = self.open_consumer()?;
-        let lag = consumer.lag().into_iter().filter_map(|((topic, partition), records)| {
-            Some(((known_topic(queue.name(topic))?, partition), records))
-        });
+        let lag = consumer
+            .lag()
+            .into_iter()
+            .filter_map(|((topic, partition), records)| {
+                Some(((known_topic(queue.name(topic))?, partition), records))
+            });
         Ok(lag.collect())
     }
 

@@ -41,7 +41,10 @@ impl Sink {
     }
 
     fn received(&self) -> u64 {
-        self.sink.lock().as_ref().map_or(0, |sink| sink.counts().messages)
+        self.sink
+            .lock()
+            .as_ref()
+            .map_or(0, |sink| sink.counts().messages)
     }
 
     fn stop(&self, py: Python<'_>) {

@@ -67,7 +67,9 @@ impl Delivery {
 
     #[getter]
     fn age_s(&self) -> f64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         (now.as_micros() as f64 - self.0.accepted_at_us() as f64).max(0.0) / 1e6
     }
 
