@@ -6,16 +6,16 @@ SMTP are values; exceptions (`postalynk.errors`) mean misuse, shutdown or a bug.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, final
+from typing import Final, Self, final
 
-Append = tuple[str, int, bytes | None, bytes | None]
+_Append = tuple[str, int, bytes | None, bytes | None]
 """(topic, partition, key, value): a key makes it an upsert of a compacted topic, whose tombstone is
 a value of None; append topics take no key."""
 
-Position = tuple[str, int]
+_Position = tuple[str, int]
 """(topic, partition)."""
 
-Row = tuple[str, int, int, int, bytes]
+_Row = tuple[str, int, int, int, bytes]
 """(topic, partition, offset, appended_at_us, value)."""
 
 VERSION: Final[str]
@@ -26,15 +26,15 @@ VERSION: Final[str]
 class EmbeddedQueue:
     """The durable log on one machine; owned by one process, safe to share between threads."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         path: str,
         *,
         partitions: int = 64,
         max_age_s: int = 604_800,
         max_bytes: int = 0,
         max_records: int = 0,
-    ) -> None:
+    ) -> Self:
         """Open or create the queue at ``path``; a torn tail is cut and reported by ``recovery``.
 
         Retention: records older than ``max_age_s`` go, and the oldest beyond ``max_bytes`` or
@@ -46,7 +46,7 @@ class EmbeddedQueue:
     @property
     def recovery(self) -> list[str]:
         """What recovery cut at start, in words; empty after a clean stop."""
-    def append(self, appends: Sequence[Append]) -> list[int]:
+    def append(self, appends: Sequence[_Append]) -> list[int]:
         """Make all durable, then return their offsets in order (0 for compacted topics).
 
         The append-topic records of one call are atomic; they are on disk before the compacted
@@ -69,7 +69,7 @@ class EmbeddedQueue:
         """(oldest, end) per partition; end is the offset the next record gets."""
     def oldest_at_us(self, topic: str, partition: int, offset: int) -> int | None:
         """When the record at or after ``offset`` was appended; None when there is none."""
-    def committed(self, group: str) -> dict[Position, tuple[int, bytes]]:
+    def committed(self, group: str) -> dict[_Position, tuple[int, bytes]]:
         """Committed offset and note of every partition the group has committed."""
     def apply_retention(self) -> int:
         """Drop what retention allows; the number of records dropped."""
@@ -81,15 +81,15 @@ class EmbeddedConsumer:
 
     def poll(self, max_records: int, max_bytes: int, timeout_ms: int) -> RecordBatch:
         """Wait until there is something or the time is over (then an empty batch)."""
-    def commit(self, positions: Mapping[Position, tuple[int, bytes]]) -> None:
+    def commit(self, positions: Mapping[_Position, tuple[int, bytes]]) -> None:
         """Store (next offset, note) per partition, durably."""
-    def committed(self) -> dict[Position, tuple[int, bytes]]: ...
-    def pause(self, positions: Sequence[Position]) -> None: ...
-    def resume(self, positions: Sequence[Position]) -> None: ...
+    def committed(self) -> dict[_Position, tuple[int, bytes]]: ...
+    def pause(self, positions: Sequence[_Position]) -> None: ...
+    def resume(self, positions: Sequence[_Position]) -> None: ...
     def seek(
         self, topic: str, partition: int, *, offset: int | None = None, time_us: int | None = None
     ) -> None: ...
-    def lag(self) -> dict[Position, int]:
+    def lag(self) -> dict[_Position, int]:
         """Records between this reader's position and the end."""
     def close(self) -> None: ...
 
@@ -98,13 +98,13 @@ class RecordBatch:
     """Records of one poll, still in Rust."""
 
     def __len__(self) -> int: ...
-    def rows(self) -> list[Row]: ...
-    def next_offsets(self) -> dict[Position, int]:
+    def rows(self) -> list[_Row]: ...
+    def next_offsets(self) -> dict[_Position, int]:
         """The offset after the last record of each partition in this batch."""
 
 # --- codecs ----------------------------------------------------------------------------------
 
-def encode_messages(messages: Sequence[object], partitions: int) -> list[Append]:
+def encode_messages(messages: Sequence[object], partitions: int) -> list[_Append]:
     """Encode `postalynk.model.AcceptedMessage` objects: for each, its record for ``email.send.*``
     and its ACCEPTED event for ``email.events``, in that order, ready for ``append``.
     """
@@ -137,13 +137,17 @@ def encode_dead_letter(
     """A record of ``email.dlq`` that holds ``value`` whole, with its message id if it has one."""
 
 def decode_dead_letter(value: bytes) -> dict[str, object]:
-    """A record of ``email.dlq`` as a dict; raises ValueError."""
+    """A record of ``email.dlq`` as a dict; raises ValueError.
+
+    Keys: reason, detail, topic, source_partition and source_offset (where the record stood),
+    message_id (None when it has none), org, record (its bytes).
+    """
 
 @final
 class EventColumns:
     """Events of a batch as columns for a projection (one list per column, equal lengths)."""
 
-    def __init__(self, batch: RecordBatch | Sequence[Row]) -> None: ...
+    def __new__(cls, batch: RecordBatch | Sequence[_Row]) -> Self: ...
     @property
     def undecodable(self) -> list[tuple[str, int, int, str]]:
         """(topic, partition, offset, reason) of records that are no events."""
@@ -164,7 +168,7 @@ class EventColumns:
 class Audit:
     """Accounts for every accepted delivery from the log alone (G1)."""
 
-    def __init__(self) -> None: ...
+    def __new__(cls) -> Self: ...
     def events(self, batch: RecordBatch) -> None:
         """Take in records of ``email.events``."""
     def pending(self, batch: RecordBatch) -> None:
@@ -182,7 +186,7 @@ class Audit:
 class Engine:
     """Route targets, ready queues, signing and SMTP; runs on its own threads."""
 
-    def __init__(self, settings_json: str) -> None:
+    def __new__(cls, settings_json: str) -> Self:
         """``settings_json``: see `postalynk.engine.EngineSettings`."""
     def configure(self, pools_json: str) -> None:
         """Swap pools and sources: ``{"sources": [{"name","ip","ehlo"}], "pools": [{"name",
@@ -194,7 +198,7 @@ class Engine:
     def room(self, timeout_ms: int) -> int:
         """How many more records may be admitted now; waits until it is above 0 or time is over."""
     def admit(
-        self, batch: RecordBatch | Sequence[Row], events_end: Mapping[int, int]
+        self, batch: RecordBatch | Sequence[_Row], events_end: Mapping[int, int]
     ) -> list[tuple[str, int, int, str, bytes]]:
         """Decode, fan out and start site look-ups; what the done-set knows is skipped.
 
@@ -212,7 +216,7 @@ class Engine:
     # route
     def routable(self, max_deliveries: int, timeout_ms: int) -> RouteBatch: ...
     def dispatch(
-        self, batch: RouteBatch, routes: Sequence[RouteSpec], choice: Sequence[int]
+        self, batch: RouteBatch, routes: Sequence[_RouteSpec], choice: Sequence[int]
     ) -> None:
         """Send: ``choice[i]`` is the index in ``routes`` of delivery ``i``."""
     # record
@@ -222,14 +226,14 @@ class Engine:
         marks, start timers, free the journal's slots.
         """
     # commit
-    def commits(self) -> dict[Position, tuple[int, bytes]]:
+    def commits(self) -> dict[_Position, tuple[int, bytes]]:
         """Low-water offset and note (events position) per partition that moved since last asked."""
     # restore, in this order, before the first admit
     def restore_events(self, batch: RecordBatch) -> None:
         """Fill the done-set from ``email.events`` from the noted position to the end."""
     def restore_deferred(
         self, partition: int, pairs: Sequence[tuple[bytes, bytes]]
-    ) -> list[Append]:
+    ) -> list[_Append]:
         """Start timers; returns what the crash kept from being written, to be appended: tombstones
         of deferrals the done-set shows to be over, upserts of those it shows to have gone on.
         """
@@ -247,7 +251,7 @@ class Engine:
         """Start nothing new, finish open transactions; True when none is left."""
     def stop(self) -> None: ...
 
-RouteSpec = tuple[str, tuple[str, ...], int, tuple[tuple[str, str, str], ...], str, bool, str]
+_RouteSpec = tuple[str, tuple[str, ...], int, tuple[tuple[str, str, str], ...], str, bool, str]
 """(pool, fallback pools, not_before_us, header operations (op, name, value), reason, is the
 fallback route (G4), policy version)."""
 
@@ -303,7 +307,7 @@ class RouteBatch:
     """Deliveries whose site is known, waiting for a route."""
 
     def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> Delivery: ...
+    def __getitem__(self, key: int, /) -> Delivery: ...
     def deliveries(self) -> list[Delivery]: ...
 
 @final
@@ -348,9 +352,9 @@ class OutcomeBatch:
     def schedule(self, index: int, due_at_us: int) -> None: ...
     def expire(self, index: int, reason: str) -> None:
         """No further attempt: the delivery becomes expired (or stays in_doubt when held)."""
-    def events(self) -> list[Append]:
+    def events(self) -> list[_Append]:
         """Encoded events, one per entry but the parked ones."""
-    def deferrals(self) -> list[Append]:
+    def deferrals(self) -> list[_Append]:
         """Upserts and tombstones of ``email.deferred``."""
 
 # --- keys and testing ------------------------------------------------------------------------
@@ -370,7 +374,7 @@ def dkim_record(algorithm: str, pkcs8_der: bytes) -> str:
 class Sink:
     """An SMTP receiver on loopback that keeps nothing but a count and a ledger (testkit)."""
 
-    def __init__(self, listen: str = "127.0.0.1:0", *, ledger: str | None = None) -> None: ...
+    def __new__(cls, listen: str = "127.0.0.1:0", *, ledger: str | None = None) -> Self: ...
     @property
     def address(self) -> str: ...
     def received(self) -> int: ...

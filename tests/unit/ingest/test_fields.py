@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from postalynk.control.values import DkimKey, Domain
 from tests.unit.ingest.service import Service, message, read
 
 WRONG_TYPES = [0, 1.5, True, {"a": 1}]
@@ -325,5 +326,11 @@ def test_duplicate_recipients_are_one(service: Service) -> None:
     assert one.recipients == ["ann@rcpt.example", "bob@rcpt.example", "eve@rcpt.example"]
     assert [box.name for box in one.to] == ["Ann", ""]
     assert one.message_id.endswith("@example.com")
-    assert one.dkim_domain == "example.com"
     assert one.reverse_path == "shop@example.com"
+
+
+def test_a_message_is_signed_where_its_domain_has_keys(service: Service) -> None:
+    assert read(service, message()).messages[0].dkim_domain == ""
+    key = DkimKey(selector="s1", algorithm="ed25519", sealed="", record="")
+    service.control._write(Domain(name="example.com", org=service.own.org, keys=[key]))
+    assert read(service, message()).messages[0].dkim_domain == "example.com"

@@ -1,4 +1,4 @@
-"""An in-memory queue and an engine that acts out a script, for tests of the steps between them.
+"""An engine that acts out a script, for tests of the steps between it and the queue.
 
 A record is JSON: ``{"id", "org", "to", "script": ["deferred", "delivered"], …}``; the script says
 how its attempts end, the last one repeating. Every call that matters is noted in `Journal`, and any
@@ -14,14 +14,11 @@ from postalynk.engine import Engine
 from postalynk.policy import DEFAULT, Pools, load
 from postalynk.queue.protocol import Append, Position, Queue
 from postalynk.worker import Parts, WorkerOptions
+from tests.fakes.queue import MemoryBatch, MemoryQueue
 
 FINAL = ("delivered", "bounced", "expired", "held")
 POLICIES = load(DEFAULT)
 POOLS = Pools(["majors", "high", "default"])
-
-
-class Crash(Exception):
-    """The process dies here."""
 
 
 class Journal:
@@ -40,117 +37,9 @@ class Journal:
             raise error
 
 
-class FakeBatch:
-    def __init__(self, rows: list[tuple[str, int, int, int, bytes]]) -> None:
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def rows(self) -> list[tuple[str, int, int, int, bytes]]:
-        return self._rows
-
-    def next_offsets(self) -> dict[Position, int]:
-        return {(topic, partition): offset + 1 for topic, partition, offset, _, _ in self._rows}
-
-
-class FakeQueue:
-    """Everything appended is durable; appends of one call are in the order given."""
-
-    def __init__(self, journal: Journal, partitions: int = 2) -> None:
-        self.journal = journal
-        self.partitions = partitions
-        self.logs: dict[Position, list[bytes]] = {}
-        self.maps: dict[Position, dict[bytes, bytes]] = {}
-        self.commits: dict[Position, tuple[int, bytes]] = {}
-
-    def log(self, topic: str, partition: int) -> list[bytes]:
-        return self.logs.setdefault((topic, partition), [])
-
-    def append(self, appends: Sequence[Append]) -> list[int]:
-        self.journal.note(f"append {appends[0][0]}")
-        offsets = []
-        for topic, partition, key, value in appends:
-            if key is None:
-                assert value is not None
-                self.log(topic, partition).append(value)
-                offsets.append(len(self.log(topic, partition)) - 1)
-                continue
-            live = self.maps.setdefault((topic, partition), {})
-            if value is None:
-                live.pop(key, None)
-            else:
-                live[key] = value
-            offsets.append(0)
-        return offsets
-
-    def consumer(self, group: str, topics: Sequence[str]) -> "FakeConsumer":
-        return FakeConsumer(self, group, topics)
-
-    def get(self, topic: str, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
-        live = self.maps.get((topic, partition), {})
-        return [live.get(key) for key in keys]
-
-    def compacted(
-        self, topic: str, partition: int, after: bytes | None = None, limit: int = 1000
-    ) -> list[tuple[bytes, bytes]]:
-        live = sorted(self.maps.get((topic, partition), {}).items())
-        return [pair for pair in live if after is None or pair[0] > after][:limit]
-
-    def offsets(self, topic: str) -> list[tuple[int, int]]:
-        self.journal.note(f"offsets {topic}")
-        return [(0, len(self.log(topic, p))) for p in range(self.partitions)]
-
-    def close(self) -> None:
-        pass
-
-
-class FakeConsumer:
-    def __init__(self, queue: FakeQueue, group: str, topics: Sequence[str]) -> None:
-        self.queue = queue
-        self.group = group
-        self.paused: set[Position] = set()
-        self.is_closed = False
-        self.at = {(t, p): 0 for t in topics for p in range(queue.partitions)}
-        if group:
-            self.at.update({where: offset for where, (offset, _) in self.committed().items()})
-
-    def poll(self, max_records: int, max_bytes: int, timeout_ms: int) -> FakeBatch:
-        rows: list[tuple[str, int, int, int, bytes]] = []
-        for (topic, partition), offset in self.at.items():
-            if (topic, partition) in self.paused:
-                continue
-            values = self.queue.log(topic, partition)[offset : offset + max_records - len(rows)]
-            rows += [(topic, partition, offset + i, 0, value) for i, value in enumerate(values)]
-        self.at.update(FakeBatch(rows).next_offsets())
-        if self.group:
-            self.queue.journal.note(f"poll {len(rows)}")
-        return FakeBatch(rows)
-
-    def commit(self, positions: Mapping[Position, tuple[int, bytes]]) -> None:
-        self.queue.journal.note("commit")
-        self.queue.commits.update(positions)
-
-    def committed(self) -> dict[Position, tuple[int, bytes]]:
-        return {where: c for where, c in self.queue.commits.items() if where in self.at}
-
-    def pause(self, positions: Sequence[Position]) -> None:
-        self.paused.update(positions)
-
-    def resume(self, positions: Sequence[Position]) -> None:
-        self.paused.difference_update(positions)
-
-    def seek(
-        self, topic: str, partition: int, *, offset: int | None = None, time_us: int | None = None
-    ) -> None:
-        assert offset is not None
-        self.at[topic, partition] = offset
-
-    def lag(self) -> dict[Position, int]:
-        return {where: len(self.queue.log(*where)) - at for where, at in self.at.items()}
-
-    def close(self) -> None:
-        self.is_closed = True
+def memory_queue(journal: Journal, *, waits: bool = True) -> MemoryQueue:
+    """The queue, its calls noted."""
+    return MemoryQueue(partitions=2, waits=waits, on_call=journal.note)
 
 
 class FakeOrganization:
@@ -331,7 +220,7 @@ class FakeEngine:
         return room
 
     def admit(
-        self, batch: FakeBatch, ends: Mapping[int, int]
+        self, batch: MemoryBatch, ends: Mapping[int, int]
     ) -> list[tuple[str, int, int, str, bytes]]:
         self.journal.note("admit")
         bad = []
@@ -454,7 +343,7 @@ class FakeEngine:
                     moved[where] = self.told[where] = position
             return moved
 
-    def restore_events(self, batch: FakeBatch) -> None:
+    def restore_events(self, batch: MemoryBatch) -> None:
         self.journal.note("restore_events")
         for *_, value in batch.rows():
             message, attempt, kind, due = json.loads(value)
@@ -503,7 +392,7 @@ class Clock:
 
 
 def fake_parts(
-    queue: FakeQueue, engine: FakeEngine, options: WorkerOptions | None = None, **others: Any
+    queue: MemoryQueue, engine: FakeEngine, options: WorkerOptions | None = None, **others: Any
 ) -> Parts:
     return Parts(
         queue=cast(Queue, queue),
@@ -516,8 +405,8 @@ def fake_parts(
     )
 
 
-def accept(queue: FakeQueue, identity: str, lane: str = "normal", **fields: object) -> None:
+def accept(queue: MemoryQueue, identity: str, lane: str = "normal", **fields: object) -> None:
     """Put a record into a lane, as accept would."""
     record = json.dumps({"id": identity, "priority": lane, **fields}).encode()
     partition = sum(identity.encode()) % queue.partitions
-    queue.log(f"email.send.{lane}", partition).append(record)
+    queue.put(f"email.send.{lane}", partition, record)

@@ -9,14 +9,15 @@ import pytest
 
 from postalynk.policy import DEV, load
 from postalynk.worker import Worker, WorkerOptions
+from postalynk.worker.parts import GROUP
 from tests.unit.worker.fakes import (
     Clock,
     FakeDelivery,
     FakeEngine,
-    FakeQueue,
     Journal,
     accept,
     fake_parts,
+    memory_queue,
 )
 
 
@@ -24,7 +25,7 @@ class Rig:
     def __init__(self) -> None:
         self.journal = Journal()
         self.clock = Clock()
-        self.queue = FakeQueue(self.journal)
+        self.queue = memory_queue(self.journal)
         self.engine = FakeEngine(self.journal, self.clock)
         self.failures: list[BaseException] = []
         self.parts = fake_parts(
@@ -44,7 +45,7 @@ class Rig:
         return [
             json.loads(value)[:3]
             for partition in range(self.queue.partitions)
-            for value in self.queue.log("email.events", partition)
+            for value in self.queue.values("email.events", partition)
         ]
 
 
@@ -73,10 +74,10 @@ def test_the_whole_sentence(rig: Rig) -> None:
     assert sorted(str(event[0]) for event in rig.events()) == sorted(f"m{n}" for n in range(50))
     assert {route[0] for route in rig.engine.routes.values()} == {"majors"}
     assert all(
-        rig.queue.commits[topic, partition][0] == len(rig.queue.log(topic, partition))
+        rig.queue.groups[GROUP][topic, partition][0] == len(rig.queue.values(topic, partition))
         for topic in ("email.send.high", "email.send.bulk")
         for partition in range(2)
-        if rig.queue.log(topic, partition)
+        if rig.queue.values(topic, partition)
     )
 
 
@@ -90,7 +91,7 @@ def test_a_deferral_is_tried_again_when_it_is_due(rig: Rig) -> None:
     rig.clock.now_us += 3_000_000
     wait(lambda: len(rig.events()) == 2)
     assert rig.events() == [["m1", 1, "deferred"], ["m1", 2, "delivered"]]
-    wait(lambda: not any(rig.queue.maps.values()))
+    wait(lambda: not any(rig.queue.tables.values()))
 
 
 def test_order_of_writes_in_every_batch(rig: Rig) -> None:

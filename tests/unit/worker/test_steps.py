@@ -22,36 +22,42 @@ from postalynk.worker.parts import GROUP, LANES
 from postalynk.worker.record import Record
 from postalynk.worker.restore import LaneState, replay_from, restore
 from postalynk.worker.route import RouteStep
+from tests.fakes.queue import Crash, MemoryConsumer, MemoryQueue
 from tests.unit.worker.fakes import (
     Clock,
-    Crash,
-    FakeConsumer,
     FakeEngine,
-    FakeQueue,
     Journal,
     accept,
     fake_parts,
+    memory_queue,
 )
 
 
 class Steps:
     """The steps without threads, over a queue that outlives them."""
 
-    def __init__(self, queue: FakeQueue, clock: Clock, policies: Policies | None = None) -> None:
+    def __init__(
+        self,
+        queue: MemoryQueue,
+        journal: Journal,
+        clock: Clock,
+        policies: Policies | None = None,
+    ) -> None:
         self.queue = queue
-        self.engine = FakeEngine(queue.journal, clock)
+        self.journal = journal
+        self.engine = FakeEngine(journal, clock)
         self.engine.is_threaded = False
         self.parts: Parts = fake_parts(queue, self.engine, policies=policies)
-        self.consumer: FakeConsumer = queue.consumer(GROUP, LANES)
+        self.consumer: MemoryConsumer = queue.consumer(GROUP, LANES)
         self.fence = Fence(45)
-        self.consume = Consume(self.parts, self.consumer)  # type: ignore[arg-type]
+        self.consume = Consume(self.parts, self.consumer)
         self.defer = Defer(self.parts)
         self.route = RouteStep(self.parts, Budget(1), self.fence)
         self.record = Record(self.parts, Budget(1))
-        self.commit = Commit(self.parts, self.consumer, self.fence)  # type: ignore[arg-type]
+        self.commit = Commit(self.parts, self.consumer, self.fence)
 
     def restore(self) -> None:
-        restore(self.parts, self.consumer)  # type: ignore[arg-type]
+        restore(self.parts, self.consumer)
 
     def round(self) -> None:
         self.defer.once(50)
@@ -62,7 +68,8 @@ class Steps:
 
 
 def _steps(policies: Policies | None = None) -> Steps:
-    return Steps(FakeQueue(Journal()), Clock(), policies)
+    journal = Journal()
+    return Steps(memory_queue(journal, waits=False), journal, Clock(), policies)
 
 
 def _policy(directory: Path, body: str) -> Policies:
@@ -85,14 +92,14 @@ def test_law_no_loss_and_no_repeat_of_what_was_recorded(data: st.DataObject) -> 
         )
     )  # fmt: skip
     journal, clock = Journal(), Clock()
-    queue = FakeQueue(journal)
+    queue = memory_queue(journal, waits=False)
     for number, script in enumerate(scripts):
         accept(queue, f"m{number}", ("high", "normal", "bulk")[number % 3], script=script)
     recorded: set[tuple[str, int]] = set()
     for deaths in data.draw(st.lists(st.integers(0, 60), max_size=3)):
         at = len(journal.calls) + deaths
         journal.raise_at = _crash_at(at)
-        steps = Steps(queue, clock)
+        steps = Steps(queue, journal, clock)
         try:
             steps.restore()
             for _ in range(12):
@@ -103,7 +110,7 @@ def test_law_no_loss_and_no_repeat_of_what_was_recorded(data: st.DataObject) -> 
         assert recorded.isdisjoint(steps.engine.sent)
         recorded |= _recorded(queue)
     journal.raise_at = lambda _call, _number: None
-    steps = Steps(queue, clock)
+    steps = Steps(queue, journal, clock)
     steps.restore()
     for _ in range(12):
         steps.round()
@@ -111,26 +118,26 @@ def test_law_no_loss_and_no_repeat_of_what_was_recorded(data: st.DataObject) -> 
     assert recorded.isdisjoint(steps.engine.sent), "a recorded attempt was made again"
     ended = {message for message, _, kind in _events(queue) if kind in ("delivered", "bounced")}
     assert ended == {f"m{number}" for number in range(len(scripts))}
-    assert not any(queue.maps.values()), "a deferral outlived its delivery"
+    assert not any(queue.tables.values()), "a deferral outlived its delivery"
     for topic in LANES:
         for partition in range(queue.partitions):
-            if queue.log(topic, partition):
-                assert queue.commits[topic, partition][0] == len(queue.log(topic, partition))
+            if end := len(queue.values(topic, partition)):
+                assert queue.groups[GROUP][topic, partition][0] == end
 
 
 def _crash_at(call_number: int) -> Callable[[str, int], BaseException | None]:
     return lambda _call, number: Crash() if number == call_number else None
 
 
-def _events(queue: FakeQueue) -> list[tuple[str, int, str]]:
+def _events(queue: MemoryQueue) -> list[tuple[str, int, str]]:
     return [
         tuple(json.loads(value)[:3])
         for partition in range(queue.partitions)
-        for value in queue.log("email.events", partition)
+        for value in queue.values("email.events", partition)
     ]
 
 
-def _recorded(queue: FakeQueue) -> set[tuple[str, int]]:
+def _recorded(queue: MemoryQueue) -> set[tuple[str, int]]:
     return {(message, attempt) for message, attempt, _ in _events(queue)}
 
 
@@ -166,16 +173,16 @@ def test_law_replay_from(lanes: list[tuple[int, int, int | None]], oldest: int) 
 
 def test_a_record_that_cannot_be_decoded_is_a_dead_letter_and_stops_nobody() -> None:
     steps = _steps()
-    steps.queue.log("email.send.normal", 1).append(b"\x00garbage")
+    steps.queue.put("email.send.normal", 1, b"\x00garbage")
     accept(steps.queue, "m1")
     steps.round()
-    (letter,) = steps.queue.log("email.dlq", 1)
+    (letter,) = steps.queue.values("email.dlq", 1)
     dead = decode_dead_letter(letter)
-    assert (dead["reason"], dead["detail"], dead["topic"], dead["offset"], dead["record"]) == (
-        "undecodable", "not JSON", "email.send.normal", 0, b"\x00garbage",
-    )  # fmt: skip
+    assert (dead["reason"], dead["detail"]) == ("undecodable", "not JSON")
+    assert (dead["topic"], dead["source_offset"]) == ("email.send.normal", 0)
+    assert dead["record"] == b"\x00garbage"
     assert steps.engine.dead == [("email.send.normal", 1, 0)]
-    calls = steps.queue.journal.calls
+    calls = steps.journal.calls
     assert calls.index("append email.dlq") < calls.index("discarded")
     assert _events(steps.queue) == [("m1", 1, "delivered")]
     assert 'postalynk_dead_letters_total{reason="undecodable"} 1.0' in (
@@ -199,7 +206,7 @@ def test_a_backlog_of_bulk_mail_leaves_room_for_urgent_mail() -> None:
 def test_the_ends_of_the_events_are_read_before_the_poll() -> None:
     steps = _steps()
     steps.consume.once(50)
-    assert steps.queue.journal.calls == ["offsets email.events", "poll 0"]
+    assert steps.journal.calls == ["offsets email.events", "poll 0"]
 
 
 # --- defer -------------------------------------------------------------------------------------
@@ -207,12 +214,12 @@ def test_the_ends_of_the_events_are_read_before_the_poll() -> None:
 
 def test_a_deferral_that_cannot_be_decoded_is_buried_and_its_tombstone_written() -> None:
     steps = _steps()
-    steps.queue.maps["email.deferred", 1] = {b"k": b"junk", b"gone": b"junk"}
+    steps.queue.tables["email.deferred", 1] = {b"k": b"junk", b"gone": b"junk"}
     steps.engine.timers = {b"k": (1, 0)}
     assert steps.defer.once(10) == 1
-    assert decode_dead_letter(steps.queue.log("email.dlq", 1)[0])["record"] == b"junk"
-    assert list(steps.queue.maps["email.deferred", 1]) == [b"gone"]
-    calls = steps.queue.journal.calls
+    assert decode_dead_letter(steps.queue.values("email.dlq", 1)[0])["record"] == b"junk"
+    assert list(steps.queue.tables["email.deferred", 1]) == [b"gone"]
+    calls = steps.journal.calls
     assert calls.index("append email.dlq") < calls.index("append email.deferred")
 
 
@@ -304,9 +311,9 @@ def test_a_message_that_expires_before_its_next_attempt_ends_there() -> None:
 def test_a_failed_commit_is_tried_again_and_fences_after_the_session_timeout() -> None:
     steps = _steps()
     steps.fence = Fence(0.05)
-    steps.commit = Commit(steps.parts, steps.consumer, steps.fence)  # type: ignore[arg-type]
+    steps.commit = Commit(steps.parts, steps.consumer, steps.fence)
     accept(steps.queue, "m1")
-    steps.queue.journal.raise_at = lambda call, _: QueueError("gone") if call == "commit" else None
+    steps.journal.raise_at = lambda call, _: QueueError("gone") if call == "commit" else None
     steps.round()
     assert not steps.commit.once()
     assert steps.fence.wait_open(0)
@@ -316,9 +323,9 @@ def test_a_failed_commit_is_tried_again_and_fences_after_the_session_timeout() -
     text = steps.parts.metrics.exposition().decode()
     assert "postalynk_fenced_total 1.0" in text
     assert "postalynk_commit_failures_total 3.0" in text
-    steps.queue.journal.raise_at = lambda _call, _number: None
+    steps.journal.raise_at = lambda _call, _number: None
     assert steps.commit.once(), "the engine told it once, the step must remember"
-    assert steps.queue.commits["email.send.normal", sum(b"m1") % 2][0] == 1
+    assert steps.queue.groups[GROUP]["email.send.normal", sum(b"m1") % 2][0] == 1
     assert steps.fence.wait_open(0)
 
 
