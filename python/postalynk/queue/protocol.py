@@ -93,5 +93,5 @@ class Queue(Protocol):
         ...
 
     def close(self) -> None:
-        """Flush and let go."""
+        """Answer nobody from now on, and let go as soon as all consumers are closed too."""
         ...

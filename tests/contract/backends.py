@@ -1,0 +1,49 @@
+"""The queues the contract holds for. A backend joins with one entry in `BACKENDS`."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from postalynk.queue.native import EmbeddedQueue
+from postalynk.queue.protocol import Queue
+from tests.fakes.queue import MemoryQueue, Storage
+
+PARTITIONS = 4
+LOG = "email.send.normal"
+OTHER_LOG = "email.events"
+TABLE = "email.deferred"
+
+Open = Callable[[], Queue]
+"""Opens the queue of one place; what was stored there is there again."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """How to get a place where nothing is stored yet, and who may open it."""
+
+    place: Callable[[], AbstractContextManager[Open]]
+    is_exclusive: bool
+    """One owner at a time: a second one is refused with QueueLocked."""
+
+
+@contextlib.contextmanager
+def memory() -> Iterator[Open]:
+    storage = Storage()
+    yield lambda: MemoryQueue(PARTITIONS, storage=storage)
+
+
+@contextlib.contextmanager
+def embedded() -> Iterator[Open]:
+    with tempfile.TemporaryDirectory(prefix="postalynk-contract-") as directory:
+        yield lambda: EmbeddedQueue(str(Path(directory) / "queue"), partitions=PARTITIONS)
+
+
+BACKENDS = {
+    "memory": Backend(memory, is_exclusive=False),
+    "embedded": Backend(embedded, is_exclusive=True),
+}
