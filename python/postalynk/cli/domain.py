@@ -42,6 +42,8 @@ def add(
     out.print(f"[bold]{made['domain']}[/] may send for {made['org']}. Publish in its DNS:")
     for record in made["records"]:
         out.print(f"\n{record['name']}  {record['type']}\n  {record['value']}", markup=False)
+    for note in made["notes"]:
+        out.print(f"\nnote: {note}", markup=False)
 
 
 @domain.command(name="list")

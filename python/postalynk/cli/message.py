@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from postalynk.cli.app import COMMON, Common, app
-from postalynk.cli.render import emit_json, out
+from postalynk.cli.render import emit_json, out, printable
 from postalynk.service.operations import ask
 
 
@@ -27,17 +27,15 @@ def why(message_id: str, *, common: Common = COMMON) -> None:
 def tell(story: dict[str, Any]) -> None:
     """Draw a story on the terminal, one line per thing that happened."""
     message = story["message"]
-    out.print(
-        f"{message['id']}  {message['from']} → {', '.join(message['to'])}  “{message['subject']}”",
-        markup=False,
-    )
+    title = f"{message['from']} → {', '.join(message['to'])}  “{message['subject']}”"
+    out.print(f"{message['id']}  {printable(title)}", markup=False)
     began = datetime.fromisoformat(message["created_at"])
     out.print(f"{began:%Y-%m-%d %H:%M:%S} UTC  accepted, lane {message['priority']}", markup=False)
     for delivery in story["deliveries"]:
         out.print(f"  {delivery['address']}: {delivery['state']}", markup=False)
         for event in delivery["events"]:
             for line in _lines(event, began):
-                out.print(f"    {line}", markup=False)
+                out.print(f"    {printable(line)}", markup=False)
     if story["is_truncated"]:
         out.print("  (more events than are shown)")
 

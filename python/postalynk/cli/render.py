@@ -2,11 +2,16 @@
 
 import json
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+# Control and format characters (the latter turn the direction of what follows), surrogates.
+_OBEYED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False)
@@ -30,9 +35,15 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: s
     out.print(drawn)
 
 
-def _cell(value: Any) -> str:
+def printable(text: str) -> str:
+    """The text without what a terminal would obey: replies and subjects come from strangers."""
+    return "".join(" " if unicodedata.category(char) in _OBEYED else char for char in text)
+
+
+def _cell(value: Any) -> Text:
+    # Text, not str: in a str, what stands in [brackets] would be taken for markup.
     if value is None:
-        return ""
+        return Text("")
     if isinstance(value, list | tuple):
-        return ", ".join(str(item) for item in value)
-    return str(value)
+        return Text(printable(", ".join(str(item) for item in value)))
+    return Text(printable(str(value)))

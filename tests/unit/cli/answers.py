@@ -1,0 +1,174 @@
+"""What operations answer, fixed; `test_rendering` checks that real ones have the same shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ORG = "org_qk3vbnx2aolrm7d5zt4e"
+KEY = "pl_h5w2kq7c_m3ztxn6uv4rjy2gdpb7fq5askewo3h2l"
+MESSAGE = "019abcde-f012-7000-8000-000000000042"
+NOW_US = 1_795_521_600_000_000
+HOSTILE = "\x1b[2J[bold]you[/] are \u202eowned\r\n[/nothing]"
+"""What a stranger may have made part of an answer: a terminal's commands, rich's markup."""
+
+ORGANIZATION: dict[str, Any] = {"org": ORG, "api_key": KEY}
+ORGANIZATIONS: list[dict[str, Any]] = [
+    {
+        "org": ORG,
+        "name": "Acme [EU]",
+        "plan": "pro",
+        "in_doubt": "hold",
+        "keys": 2,
+        "domains": ["acme.example", "mail.acme.example"],
+    }
+]
+DOMAIN: dict[str, Any] = {
+    "domain": "acme.example",
+    "org": ORG,
+    "selectors": ["pl1", "pl2"],
+    "records": [
+        {"name": "pl1._domainkey.acme.example", "type": "TXT", "value": "v=DKIM1; k=rsa; p=MIIB"},
+        {"name": "pl2._domainkey.acme.example", "type": "TXT", "value": "v=DKIM1; k=ed25519; p=x"},
+    ],
+    "notes": ["No source has an address, so no SPF record can be given."],
+}
+DOMAINS: list[dict[str, Any]] = [
+    {"domain": "acme.example", "org": ORG, "selectors": ["pl1", "pl2"]}
+]
+POOLS: list[dict[str, Any]] = [
+    {"name": "default", "sources": {"mta1": 3, "mta2": 1}},
+    {"name": "bulk", "sources": {"mta2": 1}},
+]
+POOL: dict[str, Any] = {"created_at_us": NOW_US, "version": 1, **POOLS[0]}
+SOURCE: dict[str, Any] = {
+    "created_at_us": NOW_US,
+    "version": 1,
+    "name": "mta1",
+    "ip": "192.0.2.1",
+    "ehlo": "mta1.acme.example",
+}
+AUDIT: dict[str, Any] = {
+    "accepted": 12,
+    "states": {"queued": 1, "deferred": 2, "delivered": 9},
+    "unaccounted": [],
+    "twice": [],
+}
+AUDIT_BAD: dict[str, Any] = AUDIT | {"unaccounted": [f"{MESSAGE}/0"], "twice": [f"{MESSAGE}/1"]}
+QUEUE: dict[str, Any] = {
+    "lanes": [
+        {"lane": "high", "waiting": 0, "oldest_age_s": 0.0},
+        {"lane": "normal", "waiting": 3, "oldest_age_s": 1.25},
+        {"lane": "bulk", "waiting": 40_000, "oldest_age_s": 3_600.5},
+    ],
+    "deferred": 7,
+    "in_flight": 12,
+    "organizations": {ORG: 12},
+    "sites": {"google": 10, "rcpt.example": 2},
+}
+LETTER: dict[str, Any] = {
+    "at_us": NOW_US,
+    "topic": "email.send.normal",
+    "source_partition": 3,
+    "source_offset": 1_234,
+    "reason": "undecodable",
+    "detail": HOSTILE,
+    "message_id": None,
+    "org": "",
+    "partition": 3,
+    "offset": 0,
+    "size_bytes": 512,
+}
+KNOWN_LETTER: dict[str, Any] = LETTER | {
+    "at_us": NOW_US + 1_500_000,
+    "reason": "unprojectable",
+    "detail": "the id is of the year 5138",
+    "topic": "email.events",
+    "message_id": MESSAGE,
+    "org": ORG,
+    "offset": 1,
+}
+DRY_RUN: dict[str, Any] = {
+    "is_dry_run": True,
+    "redriven": [LETTER, KNOWN_LETTER],
+    "refused": [LETTER],
+}
+REDRIVE: dict[str, Any] = {"is_dry_run": False, "redriven": [KNOWN_LETTER], "refused": []}
+DRAINED: dict[str, Any] = {"drained": True, "queued": 0, "deferred": 7}
+NOT_DRAINED: dict[str, Any] = {"drained": False, "queued": 40, "deferred": 7}
+
+
+def _event(**changes: Any) -> dict[str, Any]:
+    return {
+        "kind": "delivered",
+        "attempt": 2,
+        "at": "2026-11-24T12:05:00.250000+00:00",
+        "recorded_at": "2026-11-24T12:05:00.251000+00:00",
+        "due_at": None,
+        "reason": "",
+        "class": "",
+        "phase": "",
+        "reply": {"code": 250, "enhanced": "2.0.0", "text": "2.0.0 Ok: queued as 4F1C2"},
+        "path": {
+            "pool": "default",
+            "source": "mta1",
+            "site": "rcpt.example",
+            "mx": "mx1.rcpt.example",
+            "peer": "192.0.2.25:25",
+        },
+        "tls": {"used": "TLSv1.3", "refused": ""},
+        "latency_us": {"connect": 900, "mail": 300, "dot": 2_000, "total": 4_200},
+        "policy": {"version": "d41d8cd9", "reason": "the default pool", "is_fallback": False},
+        "size_bytes": 2_048,
+    } | changes
+
+
+DEFERRED: dict[str, Any] = _event(
+    kind="deferred",
+    attempt=1,
+    at="2026-11-24T12:00:00.100000+00:00",
+    due_at="2026-11-24T12:05:00+00:00",
+    reply={"code": 451, "enhanced": "4.7.1", "text": f"4.7.1 later\n{HOSTILE}"},
+    tls={"used": "", "refused": "certificate expired"},
+    policy={
+        "version": "d41d8cd9",
+        "reason": "policy raised KeyError at policy.py:7",
+        "is_fallback": True,
+    },
+    **{"class": "rate", "phase": "mail"},
+)
+STORY: dict[str, Any] = {
+    "message": {
+        "object": "email",
+        "id": MESSAGE,
+        "from": "Shop <shop@acme.example>",
+        "to": ["ann@rcpt.example"],
+        "cc": [],
+        "bcc": [],
+        "reply_to": [],
+        "subject": f"Grüße {HOSTILE}",
+        "created_at": "2026-11-24T12:00:00+00:00",
+        "tags": [],
+        "priority": "normal",
+        "size_bytes": 2_048,
+        "message_id": f"{MESSAGE}@acme.example",
+        "org": ORG,
+        "expires_at": None,
+    },
+    "deliveries": [
+        {
+            "recipient": 0,
+            "address": "ann@rcpt.example",
+            "state": "delivered",
+            "attempts": 2,
+            "events": [DEFERRED, _event()],
+        },
+        {
+            "recipient": 1,
+            "address": "bob@rcpt.example",
+            "state": "queued",
+            "attempts": 0,
+            "events": [],
+        },
+    ],
+    "is_truncated": True,
+}

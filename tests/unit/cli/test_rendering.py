@@ -1,0 +1,295 @@
+"""Every command draws its table and its JSON from the one result it was given.
+
+What people see is pinned by ``tests/vectors/cli``: run with ``POSTALYNK_REWRITE_VECTORS=1`` to
+write them anew, then read the difference. The operator's door (`Client.call`) is the only fake.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import msgspec
+import pytest
+
+from postalynk.cli import (
+    dead_letter,  # noqa: F401 - each registers its commands
+    doctor,
+    domain,  # noqa: F401
+    message,  # noqa: F401
+    organization,  # noqa: F401
+    pool,  # noqa: F401
+    queue,  # noqa: F401
+    render,
+)
+from postalynk.cli.app import run
+from postalynk.control.operations import Control
+from postalynk.control.secrets import Secrets
+from postalynk.engine import encode_dead_letter
+from postalynk.errors import ControlError
+from postalynk.queue.native import EmbeddedQueue
+from postalynk.service.client import Client
+from postalynk.service.operations import NAMES, Operations
+from tests.fakes.queue import MemoryQueue
+from tests.unit.cli import answers
+
+VECTORS = Path(__file__).parents[2] / "vectors" / "cli"
+WIDTH = 120
+
+
+class Case(NamedTuple):
+    command: str
+    operation: str
+    arguments: dict[str, Any]
+    answer: Any
+    status: int = 0
+
+
+ORG = answers.ORG
+CASES = {
+    "org-create": Case(
+        "org create Acme --plan pro --in-doubt hold",
+        "create_organization",
+        {"name": "Acme", "plan": "pro", "in_doubt": "hold"},
+        answers.ORGANIZATION,
+    ),
+    "org-list": Case("org list", "list_organizations", {}, answers.ORGANIZATIONS),
+    "org-list-empty": Case("org list", "list_organizations", {}, []),
+    "org-key": Case(f"org key {ORG}", "create_key", {"org": ORG}, answers.ORGANIZATION),
+    "domain-add": Case(
+        f"domain add acme.example --org {ORG}",
+        "add_domain",
+        {"domain": "acme.example", "org": ORG, "rsa_key_pem": None},
+        answers.DOMAIN,
+    ),
+    "domain-list": Case("domain list", "list_domains", {"org": None}, answers.DOMAINS),
+    "domain-list-empty": Case(f"domain list --org {ORG}", "list_domains", {"org": ORG}, []),
+    "pool-list": Case("pool list", "list_pools", {}, answers.POOLS),
+    "pool-set": Case(
+        "pool set default mta1=3 mta2",
+        "set_pool",
+        {"name": "default", "sources": {"mta1": 3, "mta2": 1}},
+        answers.POOL,
+    ),
+    "pool-source": Case(
+        "pool source mta1 --ip 192.0.2.1 --ehlo mta1.acme.example",
+        "set_source",
+        {"name": "mta1", "ip": "192.0.2.1", "ehlo": "mta1.acme.example"},
+        answers.SOURCE,
+    ),
+    "audit": Case("audit", "audit", {}, answers.AUDIT),
+    "audit-bad": Case("audit", "audit", {}, answers.AUDIT_BAD, status=1),
+    "queue": Case("queue", "queue_state", {}, answers.QUEUE),
+    "drain": Case("drain --timeout 2m", "drain", {"limit_s": 120.0}, answers.DRAINED),
+    "drain-timeout": Case("drain", "drain", {"limit_s": 60.0}, answers.NOT_DRAINED, status=1),
+    "dlq-ls": Case(
+        "dlq ls",
+        "dead_letters",
+        {"reason": None, "org": None},
+        [answers.LETTER, answers.KNOWN_LETTER],
+    ),
+    "dlq-ls-empty": Case(
+        f"dlq ls --reason crash --org {ORG}", "dead_letters", {"reason": "crash", "org": ORG}, []
+    ),
+    "dlq-redrive-dry": Case(
+        "dlq redrive",
+        "redrive",
+        {"reason": None, "org": None, "is_dry_run": True},
+        answers.DRY_RUN,
+    ),
+    "dlq-redrive": Case(
+        "dlq redrive --yes --reason unprojectable",
+        "redrive",
+        {"reason": "unprojectable", "org": None, "is_dry_run": False},
+        answers.REDRIVE,
+    ),
+    "why": Case(f"why {answers.MESSAGE}", "why", {"message_id": answers.MESSAGE}, answers.STORY),
+}
+
+
+class Door:
+    """Stands where the running process would; knows one answer."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def call(self, name: str, arguments: dict[str, Any], *, timeout_s: float = 0) -> Any:
+        self.asked.append((name, arguments))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def answered(monkeypatch: pytest.MonkeyPatch, answer: Any) -> Door:
+    door = Door(answer)
+    monkeypatch.setattr(Client, "call", lambda _, *args, **options: door.call(*args, **options))
+    for console in (render.out, render.err):
+        monkeypatch.setattr(console, "width", WIDTH)
+    return door
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_table_is_the_one_on_file(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = CASES[name]
+    door = answered(monkeypatch, case.answer)
+    assert run(case.command.split()) == case.status
+    assert door.asked == [(case.operation, case.arguments)]
+    drawn = "\n".join(line.rstrip() for line in capsys.readouterr().out.splitlines()) + "\n"
+    vector = VECTORS / f"{name}.txt"
+    if os.environ.get("POSTALYNK_REWRITE_VECTORS"):
+        vector.write_text(drawn)
+    assert drawn == vector.read_text()
+    assert not any(ord(char) < 32 and char != "\n" for char in drawn)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_json_is_the_result_itself(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = CASES[name]
+    door = answered(monkeypatch, case.answer)
+    assert run([*case.command.split(), "--json"]) == case.status
+    assert door.asked == [(case.operation, case.arguments)]
+    assert json.loads(capsys.readouterr().out) == case.answer
+
+
+def _facts(value: Any) -> set[str]:
+    """The texts and numbers in a result."""
+    if isinstance(value, dict):
+        return set().union(*(_facts(item) for item in value.values()), map(str, value))
+    if isinstance(value, list):
+        return set().union(*map(_facts, value))
+    return {str(value)} if isinstance(value, str | int) and str(value) else set()
+
+
+@pytest.mark.parametrize(
+    ("name", "hidden"),
+    [
+        ("org-create", set()),
+        ("org-list", set()),
+        ("domain-add", {"pl1", "pl2"}),
+        ("domain-list", set()),
+        ("pool-list", set()),
+        ("queue", set()),
+        ("audit-bad", set()),
+    ],
+)
+def test_the_table_hides_nothing(name: str, hidden: set[str]) -> None:
+    """Every fact of the JSON is in the table as well, field names aside."""
+    drawn = (VECTORS / f"{name}.txt").read_text()
+    keys = {"org", "api_key", "records", "notes", "selectors", "type", "value", "sources", "lanes"}
+    keys |= {"organizations", "sites", "states", "unaccounted", "twice", "in_flight", "in_doubt"}
+    keys |= {"oldest_age_s", "domain", "domains", "name", "plan", "keys", "lane", "waiting"}
+    keys |= {"accepted", "deferred", "queued", "delivered"}
+    for fact in _facts(CASES[name].answer) - keys - hidden:
+        assert fact in drawn
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_refusal_is_told_with_its_fix(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answered(monkeypatch, ControlError("no organization [x]", fix="see [bold]org list[/]"))
+    assert run(["org", "key", "org_x", *options]) == 1
+    shown = capsys.readouterr()
+    assert shown.err == "error: no organization [x]\n  fix: see [bold]org list[/]\n"
+    if options:
+        assert json.loads(shown.out) == {
+            "error": "ControlError",
+            "message": "no organization [x]",
+            "fix": "see [bold]org list[/]",
+        }
+    else:
+        assert shown.out == ""
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize(("verdict", "status"), [("note", 0), ("wrong", 1)])
+def test_doctor_draws_its_findings_and_the_settings(
+    options: list[str],
+    verdict: Any,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answered(monkeypatch, None)
+    findings = [
+        doctor.Finding("disk", "ok", "9.0 GB free for the queue"),
+        doctor.Finding("postgresql", verdict, "out of [reach]", "start it"),
+    ]
+    monkeypatch.setattr(doctor, "examine", lambda _settings: iter(findings))
+    assert run(["doctor", *options]) == status
+    shown = capsys.readouterr().out
+    if options:
+        told = json.loads(shown)
+        assert told["findings"] == msgspec.to_builtins(findings)
+        assert {"setting": "queue.partitions", "value": "64", "from": "default"} in told["settings"]
+    else:
+        rows = [line.split() for line in shown.splitlines()]
+        assert [verdict, "postgresql", "out", "of", "[reach]", "start", "it"] in rows
+        assert ["queue.partitions", "64", "default"] in rows
+
+
+def _shape(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _shape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shape(value[0])] if value else []
+    return type(value).__name__
+
+
+def test_the_answers_have_the_shape_of_real_ones() -> None:
+    """The fake door may not drift from what `Operations` says."""
+    log = MemoryQueue()
+    real = Operations(cast(EmbeddedQueue, log), Control(log, Secrets(bytes(32))))
+
+    def ask(operation: str, **arguments: Any) -> Any:
+        asked.add(operation)
+        return json.loads(json.dumps(real.call(operation, arguments)))
+
+    asked: set[str] = set()
+    made = ask("create_organization", name="Acme", plan="pro", in_doubt="hold")
+    org = made["org"]
+    added = ask("add_domain", domain="acme.example", org=org, rsa_key_pem=None)
+    log.put("email.dlq", 3, _letter())
+    pairs = [
+        (made, answers.ORGANIZATION),
+        (ask("create_key", org=org), answers.ORGANIZATION),
+        (ask("list_organizations"), answers.ORGANIZATIONS),
+        (added | {"notes": []}, answers.DOMAIN | {"notes": []}),
+        (ask("list_domains", org=None), answers.DOMAINS),
+        (
+            ask("set_source", name="mta1", ip="192.0.2.1", ehlo="mta1.acme.example"),
+            answers.SOURCE,
+        ),
+        (
+            ask("set_source", name="mta2", ip="192.0.2.2", ehlo="mta2.acme.example"),
+            answers.SOURCE,
+        ),
+        (ask("set_pool", name="default", sources={"mta1": 3, "mta2": 1}), answers.POOL),
+        ([ask("list_pools")[0]], [answers.POOLS[0]]),
+        (ask("audit") | {"states": {}}, answers.AUDIT | {"states": {}}),
+        (ask("dead_letters", reason=None, org=None), [answers.LETTER]),
+        (
+            ask("redrive", reason=None, org=None, is_dry_run=True),
+            answers.DRY_RUN | {"refused": []},
+        ),
+        (
+            ask("queue_state"),
+            answers.QUEUE | {"organizations": {}, "sites": {}},
+        ),
+    ]
+    for said, told in pairs:
+        assert _shape(said) == _shape(told)
+    assert asked == NAMES, "an operation without a case here"
+
+
+def _letter() -> bytes:
+    return encode_dead_letter(
+        "undecodable", "not a record", "email.send.normal", 3, 1_234, answers.NOW_US, b"\x00"
+    )
