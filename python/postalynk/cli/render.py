@@ -15,6 +15,8 @@ _OBEYED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False)
+# A pipe has no edge: what a program reads must not be folded in two.
+_piped = Console(highlight=False, soft_wrap=True, width=10_000)
 
 
 def emit_json(result: Any) -> None:
@@ -32,7 +34,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: s
         drawn.add_column(column.replace("_", " "), overflow="fold")
     for row in rows:
         drawn.add_row(*(_cell(row.get(column)) for column in columns))
-    out.print(drawn)
+    (out if out.is_terminal else _piped).print(drawn)
 
 
 def printable(text: str) -> str:

@@ -22,7 +22,6 @@ from postalynk.cli import (
     organization,  # noqa: F401
     pool,  # noqa: F401
     queue,  # noqa: F401
-    render,
 )
 from postalynk.cli.app import run
 from postalynk.control.operations import Control
@@ -36,7 +35,6 @@ from tests.fakes.queue import MemoryQueue
 from tests.unit.cli import answers
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "cli"
-WIDTH = 120
 
 
 class Case(NamedTuple):
@@ -126,8 +124,8 @@ class Door:
 def answered(monkeypatch: pytest.MonkeyPatch, answer: Any) -> Door:
     door = Door(answer)
     monkeypatch.setattr(Client, "call", lambda _, *args, **options: door.call(*args, **options))
-    for console in (render.out, render.err):
-        monkeypatch.setattr(console, "width", WIDTH)
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
     return door
 
 
