@@ -23,7 +23,7 @@ from postalynk.errors import ControlError, NotRunning
 from postalynk.queue import open_queue
 from postalynk.queue.native import EmbeddedQueue
 from postalynk.recorder.projection import Recorder
-from postalynk.service import accounting, dead_letter
+from postalynk.service import accounting, dead_letter, policies
 from postalynk.service.client import Client, control_directory
 from postalynk.settings import Settings
 from postalynk.storage.hot.reader import HotReader
@@ -37,11 +37,15 @@ NAMES = frozenset(
         "create_key",
         "create_organization",
         "dead_letters",
-        "redrive",
+        "deploy_policy",
         "list_domains",
         "list_organizations",
+        "list_policies",
         "list_pools",
+        "policy_files",
         "queue_state",
+        "redrive",
+        "roll_back_policy",
         "set_pool",
         "set_source",
     }
@@ -125,6 +129,24 @@ class Operations:
         """Make or replace a source."""
         return self._control.set_source(name, ip=ip, ehlo=ehlo)
 
+    def list_policies(self) -> dict[str, Any]:
+        """Deployed versions, the oldest first, and the one in force."""
+        return policies.listed(self._control.directory)
+
+    def deploy_policy(self, files: dict[str, str]) -> dict[str, Any]:
+        """Put a bundle in force; ``files``: name → content in base64."""
+        self._control.deploy_policy(policies.received(files))
+        return self.list_policies()
+
+    def roll_back_policy(self, version: str | None) -> dict[str, Any]:
+        """Put the one before, or the one named, in force again."""
+        self._control.roll_back_policy(version)
+        return self.list_policies()
+
+    def policy_files(self, version: str | None) -> dict[str, str]:
+        """Code and tables of a deployed version, of the one in force when none is named."""
+        return policies.sent(policies.deployed(self._control.directory, version))
+
     def audit(self) -> accounting.AuditReport:
         """G1, checked."""
         return accounting.audit(self._queue)
@@ -185,6 +207,16 @@ class LiveOperations(Operations):
             "organizations": snapshot["organizations"],
             "sites": snapshot["sites"],
         }
+
+    def list_policies(self) -> dict[str, Any]:
+        """As without a worker, and what the worker runs."""
+        return {**super().list_policies(), "running": self._live.parts.policies.version}
+
+    def policy_files(self, version: str | None) -> dict[str, str]:
+        """As without a worker, except that it knows the policy of ``policy.path`` too."""
+        if version is None:
+            return policies.sent(self._live.parts.policies.bundle)
+        return super().policy_files(version)
 
     def drain(self, limit_s: float) -> dict[str, Any]:
         """Wait until nothing is queued, deferred mail aside."""
