@@ -125,6 +125,120 @@ def diff(directory: Place, *, version: str | None = None, common: Common = COMMO
     return 1 if lines else 0
 
 
+@policy.command
+def explain(
+    message_id: Annotated[str | None, Parameter(name="ID")] = None,
+    *,
+    message: Path | None = None,
+    at: str | None = None,
+    to: str | None = None,
+    candidate: Path | None = None,
+    common: Common = COMMON,
+) -> None:
+    """Why a delivery goes where it goes: what the policy read, the line that answered, the answer.
+
+    Parameters
+    ----------
+    message_id
+        A message whose record the queue retains, asked about as for its first attempt.
+    message
+        A JSON file in place of it: {"provider": "google", "priority": "bulk"}, the arguments of
+        Message.fake.
+    at
+        "HH:MM" or "YYYY-MM-DD HH:MM" (UTC); left out, when the message was accepted, or 12:00.
+    to
+        Which recipient of the message; left out, the first.
+    candidate
+        A policy directory in place of the policy in force.
+    """
+    from postalynk.policy.testing import at as instant
+    from postalynk.service.replaying import explained_file
+
+    moment = None if at is None else instant(at)
+    files = _files_of(candidate, common)
+    if (message_id is None) == (message is None):
+        raise ControlError("name a message or a file", fix="give an ID or --message FILE")
+    if message is not None:
+        pools = [row["name"] for row in ask(common.settings(), "list_pools")]
+        told = explained_file(files, message, pools, moment or instant("12:00"))
+    else:
+        at_us = None if moment is None else moment.at_us
+        told = ask(
+            common.settings(), "explain_policy", timeout_s=120, files=_encoded(files),
+            message_id=message_id, to=to, at_us=at_us,
+        )  # fmt: skip
+    emit_json(told) if common.json else _tell(told)
+
+
+@policy.command
+def replay(
+    *,
+    candidate: Path,
+    since: str = "24h",
+    baseline: str = "deployed",
+    max_changed: str = "",
+    html: Path | None = None,
+    common: Common = COMMON,
+) -> int:
+    """What a candidate would change of the decisions about the mail the queue retains.
+
+    Exit status 1 when more than --max-changed of the deliveries change.
+
+    Parameters
+    ----------
+    candidate
+        The policy directory to try.
+    since
+        How far back, such as 24h or 7d.
+    baseline
+        What to compare with: deployed (the policy in force), or a directory.
+    max_changed
+        The share that may change, such as 2%; left out, any.
+    html
+        Write the table to this file, too.
+    """
+    import time
+
+    from postalynk.cli.policy_replay import page, share, show
+    from postalynk.policy.spans import parse_span
+
+    try:
+        since_us = time.time_ns() // 1_000 - parse_span(since) * 1_000_000
+        limit = share(max_changed) if max_changed else 1.0
+    except ValueError as error:
+        raise ControlError(str(error)) from error
+    before = _files_of(None if baseline == "deployed" else Path(baseline), common)
+    after = _read(candidate).content
+    replayed = ask(
+        common.settings(), "replay_policy", timeout_s=3_600,
+        baseline=_encoded(before), candidate=_encoded(after), since_us=since_us,
+    )  # fmt: skip
+    if html is not None:
+        html.write_text(page(replayed))
+    emit_json(replayed) if common.json else show(replayed)
+    return 1 if replayed["share"] > limit else 0
+
+
+def _files_of(directory: Path | None, common: Common) -> "Mapping[str, bytes]":
+    """The files of a directory, else of the policy in force."""
+    return _deployed(common, None) if directory is None else _read(directory).content
+
+
+def _tell(told: dict[str, Any]) -> None:
+    """Draw an explanation: question, line, answer."""
+    out.print(f"{told['function']} at {told['place']}, policy {told['version']}", markup=False)
+    for read in told["reads"]:
+        out.print(f"  {read['name']}  {read['value']}", markup=False)
+    out.print(f"{told['line']}  {told['source']}", markup=False)
+    out.print(f"  {told['answer']}", markup=False)
+    chosen = f"pool {told['pool']}" + (", the fallback" if told["is_fallback"] else "")
+    if told["fallback"]:
+        chosen += f", then {', '.join(told['fallback'])}"
+    out.print(chosen + (f" because {told['reason']}" if told["reason"] else ""), markup=False)
+    if not told["is_repeatable"]:
+        out.print("Asked again it answered otherwise: see docs/policy/PL102.md", markup=False)
+
+
 def _deployed(common: Common, version: str | None) -> dict[str, bytes]:
     from postalynk.policy import read_bundle
     from postalynk.service.process import policy_directory

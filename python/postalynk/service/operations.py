@@ -20,10 +20,11 @@ import msgspec
 from postalynk.control.operations import Control
 from postalynk.control.secrets import load as load_master_key
 from postalynk.errors import ControlError, NotRunning
+from postalynk.policy import Pools, load_bundle
 from postalynk.queue import open_queue
 from postalynk.queue.native import EmbeddedQueue
 from postalynk.recorder.projection import Recorder
-from postalynk.service import accounting, dead_letter, policies
+from postalynk.service import accounting, dead_letter, policies, replaying
 from postalynk.service.client import Client, control_directory
 from postalynk.settings import Settings
 from postalynk.storage.hot.reader import HotReader
@@ -38,6 +39,7 @@ NAMES = frozenset(
         "create_organization",
         "dead_letters",
         "deploy_policy",
+        "explain_policy",
         "list_domains",
         "list_organizations",
         "list_policies",
@@ -45,6 +47,7 @@ NAMES = frozenset(
         "policy_files",
         "queue_state",
         "redrive",
+        "replay_policy",
         "roll_back_policy",
         "set_pool",
         "set_source",
@@ -142,6 +145,23 @@ class Operations:
         """Put the one before, or the one named, in force again."""
         self._control.roll_back_policy(version)
         return self.list_policies()
+
+    def explain_policy(
+        self, files: dict[str, str], message_id: str, to: str | None, at_us: int | None
+    ) -> Any:
+        """Why a policy sends a recorded message where it does."""
+        policy = load_bundle(policies.received(files))
+        return replaying.explained(self._queue, policy, self._pools(), message_id, to, at_us)
+
+    def replay_policy(
+        self, baseline: dict[str, str], candidate: dict[str, str], since_us: int
+    ) -> Any:
+        """What a candidate would change of the decisions about retained records."""
+        before, after = (load_bundle(policies.received(files)) for files in (baseline, candidate))
+        return replaying.replayed(self._queue, before, after, self._pools(), since_us)
+
+    def _pools(self) -> Pools:
+        return Pools(pool.name for pool in self._control.directory.pools())
 
     def policy_files(self, version: str | None) -> dict[str, str]:
         """Code and tables of a deployed version, of the one in force when none is named."""
