@@ -109,12 +109,14 @@ def encode_messages(messages: Sequence[object], partitions: int) -> list[_Append
     and its ACCEPTED event for ``email.events``, in that order, ready for ``append``.
     """
 
-RoutingRecord = tuple[str, str, str, str, dict[str, str], str, list[tuple[str, str, str]], int, int]
+_RoutingRecord = tuple[
+    str, str, str, str, dict[str, str], str, list[tuple[str, str, str]], int, int
+]
 """(id, org, plan, lane, tags, sender, recipients, size_bytes, accepted_at_us) of an accepted
 message; a recipient is (address, domain, provider), the provider as far as the domain alone tells.
 """
 
-def routing_records(batch: RecordBatch | Sequence[Row]) -> list[RoutingRecord]:
+def routing_records(batch: RecordBatch | Sequence[_Row]) -> list[_RoutingRecord]:
     """What a policy may read of each record of ``email.send.*``, in order, for a replay.
 
     Records that cannot be decoded are left out: no policy was asked about them.

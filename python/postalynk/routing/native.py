@@ -9,4 +9,4 @@ __all__ = ["RoutingRecord", "routing_records"]
 RoutingRecord: TypeAlias = tuple[
     str, str, str, str, dict[str, str], str, list[tuple[str, str, str]], int, int
 ]
-"""The stub's type of that name, which exists for type checkers alone."""
+"""What a policy may read of an accepted message; the stub says which is which."""

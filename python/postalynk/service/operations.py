@@ -20,7 +20,7 @@ import msgspec
 from postalynk.control.operations import Control
 from postalynk.control.secrets import load as load_master_key
 from postalynk.errors import ControlError, NotRunning
-from postalynk.policy import Pools, load_bundle
+from postalynk.policy import Pools
 from postalynk.queue import open_queue
 from postalynk.queue.native import EmbeddedQueue
 from postalynk.recorder.projection import Recorder
@@ -150,14 +150,14 @@ class Operations:
         self, files: dict[str, str], message_id: str, to: str | None, at_us: int | None
     ) -> Any:
         """Why a policy sends a recorded message where it does."""
-        policy = load_bundle(policies.received(files))
-        return replaying.explained(self._queue, policy, self._pools(), message_id, to, at_us)
+        bundle = policies.received(files)
+        return replaying.explained(self._queue, bundle, self._pools(), message_id, to, at_us)
 
     def replay_policy(
         self, baseline: dict[str, str], candidate: dict[str, str], since_us: int
     ) -> Any:
         """What a candidate would change of the decisions about retained records."""
-        before, after = (load_bundle(policies.received(files)) for files in (baseline, candidate))
+        before, after = (policies.received(files) for files in (baseline, candidate))
         return replaying.replayed(self._queue, before, after, self._pools(), since_us)
 
     def _pools(self) -> Pools:

@@ -7,6 +7,7 @@ running worker notices nothing but the disk.
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,12 @@ from postalynk.routing import (
 )
 from postalynk.routing.native import routing_records
 from postalynk.service.accounting import SEND_TOPICS, read_since
+from postalynk.service.candidate import limited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from postalynk.policy import Policies
+    from postalynk.policy import Bundle
     from postalynk.queue.protocol import Queue
 
 # The time in an id is that of acceptance, that of the record is later by what the append took.
@@ -38,25 +40,34 @@ _SLACK_US = 60 * 1_000_000
 
 
 def replayed(
-    queue: Queue, baseline: Policies, candidate: Policies, pools: Pools, since_us: int
+    queue: Queue, baseline: Bundle, candidate: Bundle, pools: Pools, since_us: int
 ) -> Replayed:
-    """Replay what was accepted since then; the table."""
-    replay = Replay(baseline, candidate, pools)
-    sites = _sites(queue, since_us)
-    for page in _pages(queue, sites, since_us):
-        replay.add(message for message in page if message.accepted_at_us >= since_us)
+    """Replay what was accepted since then; the table.
+
+    Raises PolicyError when one cannot be loaded, ControlError when it takes too long.
+    """
+    with limited() as limit:
+        before, after = (limit.run(1, partial(load_bundle, one)) for one in (baseline, candidate))
+        replay = Replay(before, after, pools)
+        sites = _sites(queue, since_us)
+        for page in _pages(queue, sites, since_us):
+            recent = [message for message in page if message.accepted_at_us >= since_us]
+            limit.run(2 * len(recent), partial(replay.add, recent))
     return replay.result()
 
 
 def explained(
-    queue: Queue,
-    policies: Policies,
-    pools: Pools,
-    message_id: str,
-    to: str | None,
-    at_us: int | None,
+    queue: Queue, bundle: Bundle, pools: Pools, message_id: str, to: str | None, at_us: int | None
 ) -> Explanation:
     """Explain the decision about a retained message, as for its first attempt."""
+    message = _recorded(queue, message_id, to)
+    with limited() as limit:
+        policies = limit.run(1, lambda: load_bundle(bundle))
+        now = Now(at_us or message.accepted_at_us)
+        return limit.run(1, lambda: explain(policies, message, pools, now))
+
+
+def _recorded(queue: Queue, message_id: str, to: str | None) -> RecordedMessage:
     try:
         wanted = uuid.UUID(message_id)
     except ValueError as error:
@@ -65,20 +76,15 @@ def explained(
         ) from error
     # The first six bytes of a UUIDv7 are milliseconds (RFC 9562 section 5.7).
     since_us = int.from_bytes(wanted.bytes[:6], "big") * 1_000 - _SLACK_US
-    found = [
-        message
-        for page in _pages(queue, _sites(queue, since_us), since_us)
-        for message in page
-        if message.id == str(wanted) and to in (None, message.rcpt.address)
-    ]
-    if not found:
-        whose = f" to {to}" if to else ""
-        raise ControlError(
-            f"the queue retains no record of message {wanted}{whose}",
-            fix="check the id; what retention dropped cannot be asked about",
-        )
-    first = found[0]
-    return explain(policies, first, pools, Now(at_us or first.accepted_at_us))
+    for page in _pages(queue, _sites(queue, since_us), since_us):
+        for message in page:
+            if message.id == str(wanted) and to in (None, message.rcpt.address):
+                return message
+    whose = f" to {to}" if to else ""
+    raise ControlError(
+        f"the queue retains no record of message {wanted}{whose}",
+        fix="check the id; what retention dropped cannot be asked about",
+    )
 
 
 def explained_file(

@@ -50,7 +50,11 @@ pub(crate) fn routing_records<'py>(
         for tag in &message.tags {
             tags.set_item(&tag.name, &tag.value)?;
         }
-        let recipients: Vec<_> = message.recipients.iter().map(|r| recipient(&r.address)).collect();
+        let recipients: Vec<_> = message
+            .recipients
+            .iter()
+            .map(|r| recipient(&r.address))
+            .collect();
         (
             record.id().to_string(),
             &message.org,
