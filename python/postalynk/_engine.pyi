@@ -109,6 +109,19 @@ def encode_messages(messages: Sequence[object], partitions: int) -> list[_Append
     and its ACCEPTED event for ``email.events``, in that order, ready for ``append``.
     """
 
+_RoutingRecord = tuple[
+    str, str, str, str, dict[str, str], str, list[tuple[str, str, str]], int, int
+]
+"""(id, org, plan, lane, tags, sender, recipients, size_bytes, accepted_at_us) of an accepted
+message; a recipient is (address, domain, provider), the provider as far as the domain alone tells.
+"""
+
+def routing_records(batch: RecordBatch | Sequence[_Row]) -> list[_RoutingRecord]:
+    """What a policy may read of each record of ``email.send.*``, in order, for a replay.
+
+    Records that cannot be decoded are left out: no policy was asked about them.
+    """
+
 def partition_of(org: str, partitions: int) -> int: ...
 def new_message_id(now_ms: int) -> bytes:
     """A fresh UUIDv7 (RFC 9562 section 5.7), 16 bytes."""

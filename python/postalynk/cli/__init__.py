@@ -16,6 +16,7 @@ def commands() -> "App":
         domain,
         message,
         organization,
+        policy,
         pool,
         queue,
         up,

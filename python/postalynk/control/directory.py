@@ -16,12 +16,15 @@ from postalynk.control import api_keys
 from postalynk.control.domains import place
 from postalynk.control.secrets import Secrets
 from postalynk.control.values import (
+    IN_FORCE,
     PARTITION,
     PREFIXES,
     TOPIC,
     ApiKey,
+    DeployedPolicy,
     Domain,
     Organization,
+    PolicyInForce,
     Pool,
     Source,
     Value,
@@ -58,6 +61,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     domains: Mapping[str, Domain]
     pools: Mapping[str, Pool]
     sources: Mapping[str, Source]
+    policies: Mapping[str, DeployedPolicy]
+    in_force: PolicyInForce
 
 
 class Directory:
@@ -139,6 +144,11 @@ class Directory:
         """All egress sources by name, the default included."""
         return sorted(self._snapshot.sources.values(), key=lambda s: s.name)
 
+    def deployed_policy(self) -> DeployedPolicy | None:
+        """The policy bundle in force; None: that of ``policy.path``."""
+        snapshot = self._snapshot
+        return snapshot.policies.get(snapshot.in_force.current)
+
     def egress_json(self) -> str:
         """Pools and sources in the form `postalynk._engine.Engine.configure` takes."""
         tree = {
@@ -179,6 +189,8 @@ def _build(values: Mapping[bytes, Value]) -> Snapshot:
         domains=_of(Domain, merged),
         pools=_of(Pool, merged),
         sources=_of(Source, merged),
+        policies=_of(DeployedPolicy, merged),
+        in_force=_of(PolicyInForce, merged).get(IN_FORCE, PolicyInForce(current="", kept=[])),
     )
 
 

@@ -26,8 +26,10 @@ from postalynk.control.values import (
     PARTITION,
     TOPIC,
     ApiKey,
+    DeployedPolicy,
     Domain,
     Organization,
+    PolicyInForce,
     Pool,
     Source,
     Value,
@@ -37,6 +39,7 @@ from postalynk.control.values import (
 from postalynk.errors import ControlError
 from postalynk.model import InDoubt
 from postalynk.observability import get_logger
+from postalynk.policy import Bundle, load_bundle
 
 if TYPE_CHECKING:
     from postalynk.queue.protocol import Queue
@@ -46,6 +49,8 @@ log = get_logger(__name__)
 MAX_DOMAIN = 200
 """Octets: a Message-ID (36 of UUID, ``@``, the domain) must stay under 250 to be composable."""
 MAX_WEIGHT = 1_000_000
+KEPT_POLICIES = 5
+"""Bundles to go back to, the one in force among them."""
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _EHLO = re.compile(
@@ -251,6 +256,55 @@ class Control:
             pool = Pool(name=name, sources=dict(sources), created_at_us=self._clock())
             self._write(pool)
         return pool
+
+    # --- policies -----------------------------------------------------------------------------
+
+    def deploy_policy(self, bundle: Bundle) -> PolicyInForce:
+        """Put a bundle in force; the `KEPT_POLICIES` deployed last are kept.
+
+        It is loaded first, so what is in force can be loaded; raises PolicyError with file and
+        line. Deploying what is in force changes nothing but its place among the kept.
+        """
+        load_bundle(bundle)
+        version = bundle.version
+        with self._lock:
+            snapshot = self.directory.snapshot
+            kept = [known for known in snapshot.in_force.kept if known != version] + [version]
+            kept, gone = kept[-KEPT_POLICIES:], kept[:-KEPT_POLICIES]
+            now_us = self._clock()
+            in_force = PolicyInForce(current=version, kept=kept, created_at_us=now_us)
+            # The bundle before what names it, and that before the oldest goes.
+            self._write(
+                DeployedPolicy(policy=version, files=dict(bundle.content), created_at_us=now_us)
+            )
+            self._write(in_force)
+            for old in gone:
+                if (value := snapshot.policies.get(old)) is not None:
+                    self._remove(value)
+        return in_force
+
+    def roll_back_policy(self, version: str | None = None) -> PolicyInForce:
+        """Put a kept bundle in force again: the one named, else the one deployed before.
+
+        Before the first of the kept there is the policy of ``policy.path``.
+        """
+        with self._lock:
+            in_force = self.directory.snapshot.in_force
+            kept = in_force.kept
+            if version is None:
+                if not in_force.current:
+                    raise ControlError(
+                        "no deployed policy is in force", fix="postalynk policy list"
+                    )
+                place = kept.index(in_force.current)
+                version = kept[place - 1] if place else ""
+            elif version not in kept:
+                raise ControlError(
+                    f"the policy {version[:40]!r} is not kept", fix="postalynk policy list"
+                )
+            changed = PolicyInForce(current=version, kept=kept, created_at_us=self._clock())
+            self._write(changed)
+        return changed
 
     # --- the one way to change anything -------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """The values of ``email.config``: one JSON object a key, with a version, unknown fields kept.
 
-Keys: ``org/ID``, ``key/PREFIX``, ``domain/NAME``, ``pool/NAME``, ``source/NAME``; all in partition
-0. A field this release does not know (a newer one wrote it) survives every rewrite: `encode` lays
-the new fields over the old object.
+Keys: ``org/ID``, ``key/PREFIX``, ``domain/NAME``, ``pool/NAME``, ``source/NAME``,
+``policy/VERSION``, ``in-force/policy``; all in partition 0. A field this release does not know (a
+newer one wrote it) survives every rewrite: `encode` lays the new fields over the old object.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from postalynk.model import InDoubt
 TOPIC = "email.config"
 PARTITION = 0
 """All control state is one partition: it is small, and one order of changes is worth more."""
+
+IN_FORCE = "policy"
+"""The one name of a `PolicyInForce`."""
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +83,24 @@ class Pool(Value, frozen=True, kw_only=True):
     sources: dict[str, int]
 
 
+class DeployedPolicy(Value, frozen=True, kw_only=True):
+    """A policy bundle under its content hash."""
+
+    policy: str
+    """The bundle's version."""
+    files: dict[str, bytes]
+    """Code and tables by name; base64 in the JSON."""
+
+
+class PolicyInForce(Value, frozen=True, kw_only=True):
+    """Which bundle is in force, and which are kept to go back to."""
+
+    current: str
+    """A version of `kept`; empty: the policy of ``policy.path``."""
+    kept: list[str]
+    """In the order they were deployed, the oldest first."""
+
+
 V = TypeVar("V", bound=Value)
 
 PREFIXES: dict[type[Value], str] = {
@@ -88,6 +109,8 @@ PREFIXES: dict[type[Value], str] = {
     Domain: "domain/",
     Pool: "pool/",
     Source: "source/",
+    DeployedPolicy: "policy/",
+    PolicyInForce: "in-force/",
 }
 
 
@@ -98,6 +121,10 @@ def key_of(value: Value) -> bytes:
         name = value.prefix
     elif isinstance(value, (Domain, Pool, Source)):
         name = value.name
+    elif isinstance(value, DeployedPolicy):
+        name = value.policy
+    elif isinstance(value, PolicyInForce):
+        name = IN_FORCE
     return (PREFIXES[type(value)] + name).encode()
 
 

@@ -8,7 +8,9 @@ compared and replayed. Nothing an author writes does I/O: the engine acts on the
 **Guard rails.** Randomness is data too (`split`, drawn by keyed hash). Module globals are frozen
 after load. A hook that raises or answers nonsense costs no message: the fallback is taken,
 counted and shown by ``postalynk why`` (G4).
-**Not here.** The hooks `accept`, `shape` and `warmup`, tables, bundles and replay.
+**Facts are data.** `table` reads a TOML, JSON or CSV file beside the code, part of its version.
+**Not here.** The hooks `accept`, `shape` and `warmup`. What a policy is tested with is in
+`postalynk.policy.testing`, what finds mistakes in one in `postalynk.policy.lint`.
 
     from postalynk.policy import policy, Message, Pools, Now, Route
 
@@ -16,21 +18,24 @@ counted and shown by ``postalynk why`` (G4).
     def route(msg: Message, pools: Pools, now: Now) -> Route:
         return Route("majors" if msg.rcpt.provider == "google" else "default")
 
-`load` is for the worker and for tests; everything else here is for authors.
+`load` and `Bundle` are for the worker and for tests; everything else here is for authors.
 """
 
 from postalynk.policy.answers import Add, HeaderOp, Remove, Retry, Route, Set, Split, split
+from postalynk.policy.bundle import Bundle, made_of, read_bundle
 from postalynk.policy.hooks import policy
-from postalynk.policy.load import DEFAULT, DEV, Hook, Policies, load
+from postalynk.policy.load import DEFAULT, DEV, Hook, Policies, load, load_bundle
 from postalynk.policy.moment import Now
 from postalynk.policy.pools import Pools
 from postalynk.policy.surface import Attempt, Message, Organization, Recipient
+from postalynk.policy.tables import Table, table
 
 __all__ = [
     "DEFAULT",
     "DEV",
     "Add",
     "Attempt",
+    "Bundle",
     "HeaderOp",
     "Hook",
     "Message",
@@ -44,7 +49,12 @@ __all__ = [
     "Route",
     "Set",
     "Split",
+    "Table",
     "load",
+    "load_bundle",
+    "made_of",
     "policy",
+    "read_bundle",
     "split",
+    "table",
 ]

@@ -144,6 +144,13 @@ class Route(_Target, frozen=True, kw_only=True):
         if type(self.reason) is not str or len(self.reason) > MAX_REASON:
             raise ValueError(f"reason must be text of at most {MAX_REASON} characters")
 
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """Every pool the answer names, the fallback ones last."""
+        pool = self.pool
+        first = tuple(name for name, _ in pool.shares) if isinstance(pool, Split) else (pool,)
+        return (*first, *self.fallback)
+
 
 def _check_not_before(value: object) -> None:
     if isinstance(value, datetime):

@@ -44,20 +44,21 @@ def freeze(module: ModuleType) -> None:
     """Freeze the globals of a module that has run."""
     for name, value in vars(module).items():
         if not name.startswith("__"):
-            vars(module)[name] = _frozen(value)
+            vars(module)[name] = frozen(value)
     module.__class__ = FrozenModule
 
 
-def _frozen(value: Any) -> Any:
+def frozen(value: Any) -> Any:
+    """The value, or its equal that refuses to change."""
     # Exact types only: a subclass means its author wants something of it.
     if type(value) is list:
-        return FrozenList(map(_frozen, value))
+        return FrozenList(map(frozen, value))
     if type(value) is dict:
-        return FrozenDict((key, _frozen(item)) for key, item in value.items())
+        return FrozenDict((key, frozen(item)) for key, item in value.items())
     if type(value) is set:
         return FrozenSet(value)
     if type(value) is tuple:
-        return tuple(map(_frozen, value))
+        return tuple(map(frozen, value))
     return value
 
 

@@ -1,24 +1,22 @@
-"""Loading a policy directory: code and tables under one content hash, hooks found and checked.
+"""Loading a policy: its files run once, then they are frozen, hooks found and checked.
 
-**Model.** Every ``*.py`` of the directory, tests aside, runs once in a fresh package whose name
+**Model.** Every ``*.py`` of the bundle runs once in a fresh package whose name
 holds the version; files import each other with ``from .vip import VIP``. What runs is exactly the
 bytes that were hashed: no byte-code cache, no second reading of the file. A hook the directory
 leaves out is that of the policy shipped with Postalynk.
 **Invariants.** After `load` there is one `route` and one `retry` for everybody, at most one of
 each per organization, each taking the arguments it will be called with.
-**Law `version`.** Two directories have the same version if, and only if, the names and bytes of
-their code and tables are the same.
 **Errors.** PolicyError ``file:line: what``; then nothing has been loaded.
-**Not here.** Swapping versions, tables as an API, lints: a later release.
+**Not here.** What a bundle is (`bundle`), lints (`lint`), which version is in force (the service).
 """
 
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib
 import inspect
 import sys
+import threading
 import traceback
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -26,11 +24,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from postalynk.errors import PolicyError
+from postalynk.policy.bundle import Bundle, read_bundle
 from postalynk.policy.freeze import freeze, global_statement
 from postalynk.policy.hooks import NOTES, Kind, Note
+from postalynk.policy.tables import serving
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import ModuleType
 
 DEFAULT = Path(__file__).parent / "default"
@@ -39,7 +39,6 @@ DEFAULT = Path(__file__).parent / "default"
 DEV = Path(__file__).parent / "dev"
 """That of ``postalynk dev``: the same routes, retries within seconds."""
 
-TABLES = (".toml", ".csv", ".json")
 _ARGUMENTS: Mapping[Kind, tuple[str, ...]] = {
     "route": ("msg", "pools", "now"),
     "retry": ("attempt",),
@@ -66,14 +65,17 @@ class Policies:
 
     def __init__(
         self,
-        directory: Path,
-        version: str,
+        bundle: Bundle,
+        modules: Sequence[ModuleType],
         files: Mapping[str, str],
         hooks: Mapping[tuple[Kind, str | None], Hook],
     ) -> None:
-        self.directory = directory
-        self.version = version
+        self.bundle = bundle
+        """The bytes that run."""
+        self.version = bundle.version
         """12 hexadecimal digits of the SHA-256 of code and tables."""
+        self.modules = tuple(modules)
+        """The policy's own files as loaded, in order of name."""
         self.files = dict(files)
         """Path of every source file → its name in messages."""
         self.hooks = dict(hooks)
@@ -107,32 +109,30 @@ class Policies:
 
 def load(directory: Path | str) -> Policies:
     """Load a policy directory; raises PolicyError naming file and line."""
-    own = _load(Path(directory))
+    return load_bundle(read_bundle(directory))
+
+
+def load_bundle(bundle: Bundle) -> Policies:
+    """Load a bundle; raises PolicyError naming file and line."""
+    own = _load(bundle)
     missing = [kind for kind in _ARGUMENTS if (kind, None) not in own.hooks]
     if missing:
-        shipped = _load(DEFAULT)
+        shipped = _load(read_bundle(DEFAULT))
         own.files.update(shipped.files)
         for kind in missing:
             own.hooks[kind, None] = shipped.hooks[kind, None]
-    return Policies(own.directory, own.version, own.files, own.hooks)
+    return Policies(bundle, own.modules, own.files, own.hooks)
 
 
 class _Loaded(NamedTuple):
-    directory: Path
-    version: str
+    modules: list[ModuleType]
     files: dict[str, str]
     hooks: dict[tuple[Kind, str | None], Hook]
 
 
-def _load(directory: Path) -> _Loaded:
-    directory = directory.resolve()
-    content = _read(directory)
-    sources = {name: data for name, data in content.items() if name.endswith(".py")}
-    if not sources:
-        raise PolicyError(f"{directory} holds no policy", fix="put a policy.py there")
-    version = _version(content)
-    modules = _run(directory, f"postalynk_policy_{version}", sources)
-    files = {str(directory / name): name for name in sources}
+def _load(bundle: Bundle) -> _Loaded:
+    modules = _run(bundle, f"postalynk_policy_{bundle.version}")
+    files = {bundle.path(name): name for name in bundle.sources}
     hooks: dict[tuple[Kind, str | None], Hook] = {}
     for module in modules:
         for note in vars(module).get(NOTES, ()):
@@ -146,48 +146,18 @@ def _load(directory: Path) -> _Loaded:
                 )
             hooks[note.kind, note.org] = hook
     if not hooks:
-        raise PolicyError(f"{directory} has no hook", fix="decorate a function with @policy.route")
-    return _Loaded(directory, version, files, hooks)
-
-
-def _read(directory: Path) -> dict[str, bytes]:
-    """Code and tables by name, in order of name; tests of the policy are not part of it."""
-    content = {}
-    try:
-        for path in sorted(directory.iterdir()):
-            name = path.name
-            is_test = name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py"
-            if path.suffix in (".py", *TABLES) and not is_test and path.is_file():
-                content[name] = path.read_bytes()
-    except OSError as error:
         raise PolicyError(
-            f"cannot read the policy {error.filename or directory}: {error.strerror}",
-            fix="check policy.path",
-        ) from error
-    for name in content:
-        if name.endswith(".py") and not name.removesuffix(".py").isidentifier():
-            raise PolicyError(
-                f"{name}:1: no name for a module", fix="rename it: letters, digits, _"
-            )
-    return content
+            f"{bundle.directory} has no hook", fix="decorate a function with @policy.route"
+        )
+    return _Loaded(modules, files, hooks)
 
 
-def _version(content: Mapping[str, bytes]) -> str:
-    digest = hashlib.sha256()
-    for name, data in content.items():
-        # Lengths first: no two directories run together into the same bytes.
-        digest.update(f"{len(name.encode())}:{name}{len(data)}:".encode())
-        digest.update(data)
-    return digest.hexdigest()[:12]
-
-
-class _Bundle(MetaPathFinder, Loader):
+class _Importer(MetaPathFinder, Loader):
     """Serves the modules of one policy from memory, and freezes each once it has run."""
 
-    def __init__(self, directory: Path, package: str, sources: Mapping[str, bytes]) -> None:
-        self.directory = directory
+    def __init__(self, bundle: Bundle, package: str) -> None:
+        self.bundle = bundle
         self.package = package
-        self.sources = sources
 
     def find_spec(self, fullname: str, *_others: object) -> ModuleSpec | None:
         """The interface of `importlib.abc.MetaPathFinder`."""
@@ -196,17 +166,17 @@ class _Bundle(MetaPathFinder, Loader):
             spec.submodule_search_locations = list[str]()
             return spec
         package, _, stem = fullname.rpartition(".")
-        if package != self.package or f"{stem}.py" not in self.sources:
+        if package != self.package or f"{stem}.py" not in self.bundle.sources:
             return None
-        return ModuleSpec(fullname, self, origin=str(self.directory / f"{stem}.py"))
+        return ModuleSpec(fullname, self, origin=self.bundle.path(f"{stem}.py"))
 
     def exec_module(self, module: ModuleType) -> None:
         """Run one file of the policy, then freeze it."""
         if module.__name__ == self.package:
             return
         name = f"{module.__name__.rpartition('.')[2]}.py"
-        path = str(self.directory / name)
-        source = self.sources[name]
+        path = self.bundle.path(name)
+        source = self.bundle.content[name]
         tree = ast.parse(source, path)
         if (statement := global_statement(tree)) is not None:
             raise PolicyError(
@@ -218,25 +188,31 @@ class _Bundle(MetaPathFinder, Loader):
         freeze(module)
 
 
-def _run(directory: Path, package: str, sources: Mapping[str, bytes]) -> list[ModuleType]:
-    bundle = _Bundle(directory, package, sources)
-    # A fresh namespace, also for bytes that were loaded before.
-    for name in [key for key in sys.modules if key.partition(".")[0] == package]:
-        del sys.modules[name]
-    sys.meta_path.insert(0, bundle)
+_LOADING = threading.Lock()
+"""One at a time: the importer is found through the process's own `sys.meta_path`."""
+
+
+def _run(bundle: Bundle, package: str) -> list[ModuleType]:
+    importer = _Importer(bundle, package)
     name = ""
-    try:
-        modules = []
-        for name in sources:
-            stem = name.removesuffix(".py")
-            modules.append(importlib.import_module(f"{package}.{stem}"))
-        return modules
-    except PolicyError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise PolicyError(_explain(error, directory, name), fix="mend that line") from error
-    finally:
-        sys.meta_path.remove(bundle)
+    with _LOADING, serving(bundle):
+        # A fresh namespace, also for bytes that were loaded before.
+        for name in [key for key in sys.modules if key.partition(".")[0] == package]:
+            del sys.modules[name]
+        sys.meta_path.insert(0, importer)
+        try:
+            modules = []
+            for name in bundle.sources:
+                stem = name.removesuffix(".py")
+                modules.append(importlib.import_module(f"{package}.{stem}"))
+            return modules
+        except PolicyError:
+            raise
+        except (Exception, SystemExit) as error:
+            place = _explain(error, bundle.directory, name)
+            raise PolicyError(place, fix="mend that line") from error
+        finally:
+            sys.meta_path.remove(importer)
 
 
 def _explain(error: BaseException, directory: Path, name: str) -> str:

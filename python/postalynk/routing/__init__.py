@@ -1,10 +1,14 @@
 """Routing: from what a policy answered to what the engine is told. Pure; touches no counter.
 
-`draw` settles a split, `schedule` the time of the next attempt, `resolve` a batch of deliveries.
+`draw` settles a split, `schedule` the time of the next attempt, `resolve` a batch of deliveries;
+`explain` watches one decision, `replay` compares two policies over what the log recorded.
 Equal inputs give equal outputs in every process, whatever ``PYTHONHASHSEED`` is.
 """
 
 from postalynk.routing.draw import draw
+from postalynk.routing.explain import Explanation, explain
+from postalynk.routing.recorded import RecordedMessage, deliveries
+from postalynk.routing.replay import Replay, Replayed
 from postalynk.routing.resolve import (
     FALLBACK_RETRY,
     Fault,
@@ -17,12 +21,18 @@ from postalynk.routing.schedule import Failed, due_at
 
 __all__ = [
     "FALLBACK_RETRY",
+    "Explanation",
     "Failed",
     "Fault",
     "Interrupted",
+    "RecordedMessage",
+    "Replay",
+    "Replayed",
     "Resolved",
     "Resolver",
     "RouteSpec",
+    "deliveries",
     "draw",
     "due_at",
+    "explain",
 ]

@@ -97,6 +97,23 @@ def depth(queue: Queue) -> list[LaneDepth]:
     return lanes
 
 
+def read_since(queue: Queue, topics: tuple[str, ...], since_us: int) -> Iterator[RecordBatch]:
+    """All records appended at or after that time (microseconds), to the ends of now."""
+    start = {}
+    consumer = queue.consumer("", topics)
+    try:
+        for topic in topics:
+            for partition, (_, end) in enumerate(queue.offsets(topic)):
+                consumer.seek(topic, partition, time_us=since_us)
+                start[topic, partition] = end
+        # Behind `end` by as much; an append in between reads a record twice as far, never less.
+        for position, behind in consumer.lag().items():
+            start[position] = max(0, start[position] - behind)
+    finally:
+        consumer.close()
+    yield from read(queue, topics, start)
+
+
 def read(
     queue: Queue, topics: tuple[str, ...], start: dict[Position, int]
 ) -> Iterator[RecordBatch]:

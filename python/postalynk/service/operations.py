@@ -20,10 +20,11 @@ import msgspec
 from postalynk.control.operations import Control
 from postalynk.control.secrets import load as load_master_key
 from postalynk.errors import ControlError, NotRunning
+from postalynk.policy import Pools
 from postalynk.queue import open_queue
 from postalynk.queue.native import EmbeddedQueue
 from postalynk.recorder.projection import Recorder
-from postalynk.service import accounting, dead_letter
+from postalynk.service import accounting, dead_letter, policies, replaying
 from postalynk.service.client import Client, control_directory
 from postalynk.settings import Settings
 from postalynk.storage.hot.reader import HotReader
@@ -37,11 +38,17 @@ NAMES = frozenset(
         "create_key",
         "create_organization",
         "dead_letters",
-        "redrive",
+        "deploy_policy",
+        "explain_policy",
         "list_domains",
         "list_organizations",
+        "list_policies",
         "list_pools",
+        "policy_files",
         "queue_state",
+        "redrive",
+        "replay_policy",
+        "roll_back_policy",
         "set_pool",
         "set_source",
     }
@@ -125,6 +132,41 @@ class Operations:
         """Make or replace a source."""
         return self._control.set_source(name, ip=ip, ehlo=ehlo)
 
+    def list_policies(self) -> dict[str, Any]:
+        """Deployed versions, the oldest first, and the one in force."""
+        return policies.listed(self._control.directory)
+
+    def deploy_policy(self, files: dict[str, str]) -> dict[str, Any]:
+        """Put a bundle in force; ``files``: name → content in base64."""
+        self._control.deploy_policy(policies.received(files))
+        return self.list_policies()
+
+    def roll_back_policy(self, version: str | None) -> dict[str, Any]:
+        """Put the one before, or the one named, in force again."""
+        self._control.roll_back_policy(version)
+        return self.list_policies()
+
+    def explain_policy(
+        self, files: dict[str, str], message_id: str, to: str | None, at_us: int | None
+    ) -> Any:
+        """Why a policy sends a recorded message where it does."""
+        bundle = policies.received(files)
+        return replaying.explained(self._queue, bundle, self._pools(), message_id, to, at_us)
+
+    def replay_policy(
+        self, baseline: dict[str, str], candidate: dict[str, str], since_us: int
+    ) -> Any:
+        """What a candidate would change of the decisions about retained records."""
+        before, after = (policies.received(files) for files in (baseline, candidate))
+        return replaying.replayed(self._queue, before, after, self._pools(), since_us)
+
+    def _pools(self) -> Pools:
+        return Pools(pool.name for pool in self._control.directory.pools())
+
+    def policy_files(self, version: str | None) -> dict[str, str]:
+        """Code and tables of a deployed version, of the one in force when none is named."""
+        return policies.sent(policies.deployed(self._control.directory, version))
+
     def audit(self) -> accounting.AuditReport:
         """G1, checked."""
         return accounting.audit(self._queue)
@@ -185,6 +227,16 @@ class LiveOperations(Operations):
             "organizations": snapshot["organizations"],
             "sites": snapshot["sites"],
         }
+
+    def list_policies(self) -> dict[str, Any]:
+        """As without a worker, and what the worker runs."""
+        return {**super().list_policies(), "running": self._live.parts.policies.version}
+
+    def policy_files(self, version: str | None) -> dict[str, str]:
+        """As without a worker, except that it knows the policy of ``policy.path`` too."""
+        if version is None:
+            return policies.sent(self._live.parts.policies.bundle)
+        return super().policy_files(version)
 
     def drain(self, limit_s: float) -> dict[str, Any]:
         """Wait until nothing is queued, deferred mail aside."""

@@ -37,6 +37,7 @@ from postalynk.service.control_app import control_app
 from postalynk.service.listener import Listener, bind, bind_unix
 from postalynk.service.metrics_app import metrics_app
 from postalynk.service.operations import LiveOperations, LiveParts, master_key_path
+from postalynk.service.policies import PolicySwitch
 from postalynk.settings import Settings
 from postalynk.storage.hot.embedded import EmbeddedPostgres
 from postalynk.storage.hot.reader import HotReader
@@ -158,10 +159,11 @@ class Process:
         directory = control_directory(settings)
         engine = open_engine(settings, directory, is_sink_only=self._is_sink_only)
         opened.callback(engine.stop)
+        switch = PolicySwitch(load_policies(policy_directory(settings)))
         parts = Parts(
             queue=queue,
             engine=engine,
-            policies=load_policies(policy_directory(settings)),
+            policies=switch.in_force(control.directory),
             pools=Pools(()),
             options=WorkerOptions.of(settings),
             metrics=Metrics(),
@@ -172,6 +174,7 @@ class Process:
             engine.configure(control.directory.egress_json())
             engine.set_signers(control.directory.signers())
             parts.pools = Pools(pool.name for pool in control.directory.pools())
+            parts.policies = switch.in_force(control.directory)
 
         configure()
         control.subscribe(configure)

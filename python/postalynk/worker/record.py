@@ -71,10 +71,10 @@ class Record:
         answer = self._budget.run(len(failures), lambda: _ask(resolver, failures))
         if isinstance(answer, Interrupted):
             fault = over_budget(resolver, "retry", answer)
-            count_faults(self._parts, [fault] * len(failures))
+            count_faults(self._parts, resolver.policies.version, [fault] * len(failures))
             return [_decision(failure, FALLBACK_RETRY) for failure in failures]
         decisions, faults = answer
-        count_faults(self._parts, faults)
+        count_faults(self._parts, resolver.policies.version, faults)
         return decisions
 
 

@@ -57,11 +57,11 @@ class RouteStep:
             # The engine checks what only it can, such as a header that would break the message; it
             # has taken none of the batch then.
             reason = f"the engine refused the policy's route: {error}"
-            hook = self._parts.policies.route
+            hook = resolver.policies.route
             fault = Fault("route", hook.name, hook.place, reason, str(error))
             resolved = resolver.fallback(count, reason)._replace(faults=[fault] * count)
             engine.dispatch(batch, resolved.routes, resolved.choice)
-        count_faults(self._parts, resolved.faults)
+        count_faults(self._parts, resolver.policies.version, resolved.faults)
         self._parts.metrics.batch_size.labels(step="route").observe(count)
         return count
 
@@ -79,7 +79,7 @@ def over_budget(resolver: Resolver, kind: str, error: Interrupted) -> Fault:
     return Fault(kind, hook.name, place, f"policy over its time budget at {place}", "")
 
 
-def count_faults(parts: Parts, faults: Iterable[Fault]) -> None:
+def count_faults(parts: Parts, version: str, faults: Iterable[Fault]) -> None:
     """Count every fault; log each kind once a batch, not once a delivery."""
     for fault, count in Counter(faults).items():
         parts.metrics.policy_errors.labels(
@@ -89,6 +89,6 @@ def count_faults(parts: Parts, faults: Iterable[Fault]) -> None:
             fault.reason,
             deliveries=count,
             function=fault.function,
-            version=parts.policies.version,
+            version=version,
             **{"error.message": fault.detail},
         )

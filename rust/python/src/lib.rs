@@ -11,6 +11,7 @@ mod events;
 mod keys;
 mod outcomes;
 mod queue;
+mod routing;
 mod sink;
 mod views;
 
@@ -40,6 +41,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(codec::encode_messages, module)?)?;
     module.add_function(wrap_pyfunction!(codec::new_message_id, module)?)?;
     module.add_function(wrap_pyfunction!(codec::partition_of, module)?)?;
+    module.add_function(wrap_pyfunction!(routing::routing_records, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_generate, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_record, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_sign, module)?)?;

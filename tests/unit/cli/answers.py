@@ -96,6 +96,23 @@ REDRIVE: dict[str, Any] = {"is_dry_run": False, "redriven": [KNOWN_LETTER], "ref
 DRAINED: dict[str, Any] = {"drained": True, "queued": 0, "deferred": 7}
 NOT_DRAINED: dict[str, Any] = {"drained": False, "queued": 40, "deferred": 7}
 
+POLICIES: dict[str, Any] = {
+    "in_force": "9221174c5e36",
+    "deployed": [
+        {
+            "version": "1f0c0ffee000",
+            "deployed_at": "2026-11-23T12:00:00+00:00",
+            "files": ["policy.py"],
+        },
+        {
+            "version": "9221174c5e36",
+            "deployed_at": "2026-11-24T12:00:00+00:00",
+            "files": ["policy.py", "vip.toml"],
+        },
+    ],
+}
+NO_POLICIES: dict[str, Any] = {"in_force": "", "deployed": []}
+
 
 def _event(**changes: Any) -> dict[str, Any]:
     return {

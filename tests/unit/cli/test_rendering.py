@@ -20,6 +20,7 @@ from postalynk.cli import (
     domain,  # noqa: F401
     message,  # noqa: F401
     organization,  # noqa: F401
+    policy,  # noqa: F401
     pool,  # noqa: F401
     queue,  # noqa: F401
 )
@@ -28,7 +29,9 @@ from postalynk.control.operations import Control
 from postalynk.control.secrets import Secrets
 from postalynk.engine import encode_dead_letter
 from postalynk.errors import ControlError
+from postalynk.policy import DEFAULT, read_bundle
 from postalynk.queue.native import EmbeddedQueue
+from postalynk.service import policies
 from postalynk.service.client import Client
 from postalynk.service.operations import NAMES, Operations
 from tests.fakes.queue import MemoryQueue
@@ -52,6 +55,16 @@ CASES = {
         "create_organization",
         {"name": "Acme", "plan": "pro", "in_doubt": "hold"},
         answers.ORGANIZATION,
+    ),
+    "policy-list": Case(
+        "policy list", "list_policies", {}, answers.POLICIES | {"running": "9221174c5e36"}
+    ),
+    "policy-list-empty": Case("policy list", "list_policies", {}, answers.NO_POLICIES),
+    "policy-rollback": Case(
+        "policy rollback 9221174c5e36",
+        "roll_back_policy",
+        {"version": "9221174c5e36"},
+        answers.POLICIES,
     ),
     "org-list": Case("org list", "list_organizations", {}, answers.ORGANIZATIONS),
     "org-list-empty": Case("org list", "list_organizations", {}, []),
@@ -282,6 +295,17 @@ def test_the_answers_have_the_shape_of_real_ones() -> None:
             answers.QUEUE | {"organizations": {}, "sites": {}},
         ),
     ]
+    files = policies.sent(read_bundle(DEFAULT))
+    pairs += [
+        (ask("list_policies"), answers.NO_POLICIES),
+        (ask("deploy_policy", files=files), answers.POLICIES),
+        (ask("roll_back_policy", version=None), answers.POLICIES),
+        (ask("policy_files", version=read_bundle(DEFAULT).version), {"policy.py": ""}),
+    ]
+    replayed = ask("replay_policy", baseline=files, candidate=files, since_us=0)
+    assert (replayed["deliveries"], replayed["changes"]) == (0, [])
+    with pytest.raises(ControlError, match="retains no record"):
+        ask("explain_policy", files=files, message_id=answers.MESSAGE, to=None, at_us=None)
     for said, told in pairs:
         assert _shape(said) == _shape(told)
     assert asked == NAMES, "an operation without a case here"

@@ -7,24 +7,29 @@ import pytest
 
 from postalynk.policy import DEFAULT, Now, Pools, load
 from postalynk.routing import Resolver
+from tests.support.policies import pytest_run
 from tests.unit.doubles import Msg, Org, Rcpt, Tried
 
 GUIDE = Path(__file__).parents[3] / "docs" / "guide" / "policy.md"
 BLOCKS = re.findall(r"^```python\n# (\S+)\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
 POLICIES = [text for name, text in BLOCKS if name == "policy.py"]
+(VIP,) = re.findall(
+    r"^```toml\n(# vip.toml\n.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL
+)
 POOLS = Pools(["default", "high", "majors", "large", "canary"])
 NIGHT, NOON = Now(23 * 3_600_000_000), Now(12 * 3_600_000_000)
 
 
 def test_every_block_is_known() -> None:
-    assert len(POLICIES) == 4
-    assert len(BLOCKS) == 5
+    assert len(POLICIES) == 5
+    assert len(BLOCKS) == 6
     assert GUIDE.read_text().count("```python\n") == len(BLOCKS)
 
 
 @pytest.mark.parametrize("text", POLICIES)
 def test_every_policy_loads_and_answers_without_a_fault(text: str, tmp_path: Path) -> None:
     (tmp_path / "policy.py").write_text(text)
+    (tmp_path / "vip.toml").write_text(VIP)
     resolver = Resolver(load(tmp_path))
     deliveries = [
         Msg(id=f"{size} {lane} {provider} {org}", size_bytes=size, priority=lane,
@@ -58,8 +63,11 @@ def test_the_retry_example_does_what_it_says(tmp_path: Path) -> None:
     assert retry(Tried()) == load(DEFAULT).retry.function(Tried())
 
 
-def test_the_test_example_passes() -> None:
-    namespace: dict[str, object] = {}
-    exec(compile(POLICIES[3], "policy.py", "exec"), namespace)
-    (test,) = (text for name, text in BLOCKS if name == "test_policy.py")
-    exec(compile(test, "test_policy.py", "exec"), namespace)
+@pytest.mark.parametrize("text", [POLICIES[3], POLICIES[4]])
+def test_the_test_example_passes(text: str, tmp_path: Path) -> None:
+    (test,) = (block for name, block in BLOCKS if name == "test_policy.py")
+    (tmp_path / "policy.py").write_text(text)
+    (tmp_path / "vip.toml").write_text(VIP)
+    (tmp_path / "test_policy.py").write_text(test)
+    done = pytest_run(tmp_path)
+    assert "2 passed" in done.stdout, done.stdout

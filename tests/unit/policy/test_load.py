@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from postalynk.errors import PolicyError
 from postalynk.policy import DEFAULT, DEV, Now, Pools, Retry, Route, load
-from postalynk.policy.load import _version
+from postalynk.policy.bundle import version_of
 from tests.unit.doubles import Msg, Org, Rcpt, Tried
 
 HEAD = "from postalynk.policy import policy, Retry, Route\n"
@@ -141,7 +141,7 @@ def test_what_is_wrong_names_file_and_line(
 ) -> None:
     with pytest.raises(PolicyError, match=complaint):
         load(_write(tmp_path, **files))
-    assert not [name for name in sys.meta_path if type(name).__name__ == "_Bundle"]
+    assert not [name for name in sys.meta_path if type(name).__name__ == "_Importer"]
 
 
 def test_no_directory_is_said_so(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_tests_beside_a_policy_are_not_part_of_it(tmp_path: Path) -> None:
 )
 def test_law_version(one: dict[str, bytes], other: dict[str, bytes]) -> None:
     """Law `version`: the same names and bytes, the same version; and only then."""
-    same = _version(dict(sorted(one.items()))) == _version(dict(sorted(other.items())))
+    same = version_of(dict(sorted(one.items()))) == version_of(dict(sorted(other.items())))
     assert same is (one == other)
 
 

@@ -1,0 +1,45 @@
+"""What a policy is tested with: deliveries made up, pools made up, a clock that stands still.
+
+**Problem.** A hook is a plain function, so a test only needs something to call it with.
+**Model.** `Message`, `Attempt` and `Pools` here are frozen values that a type checker accepts where
+a hook asks for the protocols of the same name; ``fake`` fills in whatever a test does not care
+about. `at` makes a `Now`. The strategies make up all of them for hypothesis. An example in a
+hook's docstring is run by ``postalynk policy check`` and by the pytest plugin.
+**Not here.** An engine. What a policy answers is data; what becomes of it is tested elsewhere.
+
+    from postalynk.policy.testing import Message, Pools, at
+
+    def test_bulk_waits_for_the_morning(hooks):
+        answer = hooks.route(Message.fake(priority="bulk"), Pools.fake(), at("23:00"))
+        assert answer.not_before == "07:00"
+
+The strategies need hypothesis, the plugin pytest: ``pip install 'postalynk[testing]'``.
+"""
+
+from postalynk.policy.testing.doubles import (
+    Attempt,
+    Message,
+    Organization,
+    Pools,
+    Recipient,
+    at,
+)
+from postalynk.policy.testing.examples import Example, run_examples
+from postalynk.policy.testing.hooks import Hooks
+from postalynk.policy.testing.strategies import messages, moments, pools, replies
+
+__all__ = [
+    "Attempt",
+    "Example",
+    "Hooks",
+    "Message",
+    "Organization",
+    "Pools",
+    "Recipient",
+    "at",
+    "messages",
+    "moments",
+    "pools",
+    "replies",
+    "run_examples",
+]

@@ -1,0 +1,197 @@
+"""Made-up deliveries, attempts, pools and instants; each satisfies the protocol of its name.
+
+They are dataclasses of the same attributes and no more, so reading one that the engine's object
+has not is an AttributeError in the test as it would be in the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal, TypeAlias
+
+from postalynk.policy import pools as surface
+from postalynk.policy.moment import Now
+
+Priority: TypeAlias = Literal["high", "normal", "bulk"]
+
+PROVIDERS: Mapping[str, tuple[str, str]] = {
+    "google": ("gmail.com", "google"),
+    "yahoo": ("yahoo.com", "yahoo"),
+    "outlook": ("outlook.com", "outlook"),
+    "office365": ("contoso.example", "office365"),
+    "icloud": ("icloud.com", "icloud"),
+}
+"""Provider → a domain it receives and its site."""
+
+# A Monday, so that "at 09:00" is a working hour for a policy that looks at the weekday.
+_DAY = "2026-01-05"
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """Satisfies `postalynk.policy.Organization`."""
+
+    id: str = "org_test"
+    plan: str = "standard"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Satisfies `postalynk.policy.Recipient`."""
+
+    address: str = "ada@example.org"
+    domain: str = "example.org"
+    site: str = "example.org"
+    provider: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """Satisfies `postalynk.policy.Message`; made by `Message.fake`."""
+
+    id: str
+    org: Organization
+    priority: str
+    lane: str
+    tags: Mapping[str, str]
+    sender: str
+    sender_domain: str
+    rcpt: Recipient
+    size_bytes: int
+    attempt: int
+    age_s: float
+    last_reply: str
+
+    @classmethod
+    def fake(
+        cls,
+        *,
+        id: str = "01990000-0000-7000-8000-000000000001",  # noqa: A002  the attribute's own name
+        org: str = "org_test",
+        plan: str = "standard",
+        priority: Priority = "normal",
+        tags: Mapping[str, str] | None = None,
+        sender: str = "bounce@mail.example.com",
+        to: str = "",
+        site: str = "",
+        provider: str = "",
+        size_bytes: int = 2_000,
+        attempt: int = 1,
+        age_s: float = 0.0,
+        last_reply: str = "",
+    ) -> Message:
+        """A delivery: ``Message.fake(provider="google", priority="bulk")``.
+
+        ``to``: the recipient's address; left out, one that ``provider`` receives, else
+        ``ada@example.org``. ``site``: left out, the provider's, else the domain. ``size_bytes`` in
+        octets, ``age_s`` in seconds since acceptance. Raises ValueError for an address without @.
+        """
+        known = PROVIDERS.get(provider, ("", ""))
+        address = to or f"ada@{known[0] or 'example.org'}"
+        return cls(
+            id=id,
+            org=Organization(org, plan),
+            priority=priority,
+            lane=priority,
+            tags=dict(tags or {}),
+            sender=sender,
+            sender_domain=_domain(sender),
+            rcpt=Recipient(
+                address, _domain(address), site or known[1] or _domain(address), provider
+            ),
+            size_bytes=size_bytes,
+            attempt=attempt,
+            age_s=age_s,
+            last_reply=last_reply,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """Satisfies `postalynk.policy.Attempt`; made by `Attempt.fake`."""
+
+    delivery: Message = field(default_factory=Message.fake)
+    kind: str = "deferred"
+    attempt: int = 1
+    code: int = 451
+    enhanced: str = "4.7.1"
+    reply: str = "Try again later"
+    class_: str = "other"
+    first_attempt_at_us: int = 0
+    at_us: int = 0
+
+    @classmethod
+    def fake(
+        cls,
+        reply: str = "451 4.7.1 Try again later",
+        *,
+        class_: str = "other",
+        kind: Literal["deferred", "in_doubt"] = "deferred",
+        attempt: int = 1,
+        delivery: Message | None = None,
+        now: Now | None = None,
+    ) -> Attempt:
+        """A failure: ``Attempt.fake("421 4.7.28 Too fast", class_="rate", attempt=3)``.
+
+        ``reply``: code, enhanced code if any, text; empty: the link broke without one. ``class_``:
+        the engine's word for the trouble. ``now``: when it ended; the first attempt was then too.
+        Raises ValueError when ``reply`` begins with no code.
+        """
+        code, enhanced, text = _parse(reply)
+        at_us = (now or at("12:00")).at_us
+        return cls(
+            delivery=delivery or Message.fake(attempt=attempt),
+            kind=kind,
+            attempt=attempt,
+            code=code,
+            enhanced=enhanced,
+            reply=text,
+            class_=class_,
+            first_attempt_at_us=at_us,
+            at_us=at_us,
+        )
+
+
+class Pools(surface.Pools):
+    """`postalynk.policy.Pools`, with a way to make some up."""
+
+    __slots__ = ()
+
+    @classmethod
+    def fake(cls, *names: str) -> Pools:
+        """The pools named, or those every installation has: ``default``, ``high``, ``majors``."""
+        return cls(names or ("default", "high", "majors"))
+
+
+def at(clock: str) -> Now:
+    """An instant, in UTC: ``at("23:00")`` of a Monday, or ``at("2026-03-01 23:00")``.
+
+    Raises ValueError for other texts.
+    """
+    text = clock if "-" in clock else f"{_DAY} {clock}"
+    try:
+        instant = datetime.strptime(text, "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError(f"at({clock!r}): write 'HH:MM' or 'YYYY-MM-DD HH:MM' (UTC)") from None
+    return Now(round(instant.timestamp()) * 1_000_000)
+
+
+def _domain(address: str) -> str:
+    _, mark, domain = address.rpartition("@")
+    if not mark or not domain:
+        raise ValueError(f"{address!r} is no address; write ada@example.org")
+    return domain.lower()
+
+
+def _parse(reply: str) -> tuple[int, str, str]:
+    if not reply:
+        return 0, "", ""
+    code, _, rest = reply.partition(" ")
+    if len(code) != 3 or not code.isdigit():
+        raise ValueError(f"{reply!r} is no reply; write '451 4.7.1 Try again later'")
+    enhanced, _, text = rest.partition(" ")
+    if enhanced.count(".") == 2 and enhanced.replace(".", "").isdigit():
+        return int(code), enhanced, text
+    return int(code), "", rest

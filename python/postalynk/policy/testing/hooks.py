@@ -1,0 +1,45 @@
+"""`Hooks`: a loaded policy as a test calls it, each organization with its own hooks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from postalynk.policy.answers import Retry, Route
+
+if TYPE_CHECKING:
+    from postalynk.policy.load import Policies
+    from postalynk.policy.moment import Now
+    from postalynk.policy.pools import Pools
+    from postalynk.policy.surface import Attempt, Message
+
+
+class Hooks:
+    """The hooks of one policy, loaded and frozen as a worker has them.
+
+    Errors pass through: a hook that raises fails its test. One that answers something else than it
+    should raises TypeError, and a route to a pool that is not among ``pools`` raises ValueError:
+    the worker would take the fallback for each of them.
+    """
+
+    def __init__(self, policies: Policies) -> None:
+        self.policies = policies
+        """What was loaded; ``policies.version`` is the bundle's."""
+
+    def route(self, msg: Message, pools: Pools, now: Now) -> Route:
+        """What the policy answers about this delivery."""
+        hook = self.policies.route_for(msg.org.id)
+        answer = hook.function(msg, pools, now)
+        if not isinstance(answer, Route):
+            raise TypeError(f"{hook.place}: answered {type(answer).__name__}, not a Route")
+        for name in answer.pools:
+            if name not in pools:
+                raise ValueError(f"{hook.place}: there is no pool {name!r} among {pools!r}")
+        return answer
+
+    def retry(self, attempt: Attempt) -> Retry:
+        """What the policy answers about this failure."""
+        hook = self.policies.retry_for(attempt.delivery.org.id)
+        answer = hook.function(attempt)
+        if not isinstance(answer, Retry):
+            raise TypeError(f"{hook.place}: answered {type(answer).__name__}, not a Retry")
+        return answer

@@ -1,0 +1,64 @@
+"""Running somebody's candidate in a process that has mail to deliver: within its time, or not.
+
+**Problem.** A replay asks a policy nobody has deployed, inside the process that owns the queue. A
+candidate that loops would keep a processor, and the GIL, from the worker for ever.
+**Model.** The worker's own `Budget`, with a watchdog that lives as long as the work.
+**Not here.** Memory, and hooks that cannot be interrupted: after `Budget`'s grace the process goes
+on without the answer, and the thread stays.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from postalynk.errors import ControlError
+from postalynk.routing import Interrupted
+from postalynk.worker.budget import Budget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+T = TypeVar("T")
+
+# As `policy.budget_ms` is by default; a page is allowed the floor in any case.
+PER_DELIVERY_S = 0.005
+FLOOR_S = 10.0
+_WATCH_EVERY_S = 0.05
+
+
+class Limit:
+    """Runs pieces of work within their time; made by `limited`."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+
+    def run(self, count: int, work: Callable[[], T]) -> T:
+        """What ``work`` answers about ``count`` deliveries; ControlError when it takes too long."""
+        answer = self._budget.run(count, work)
+        if isinstance(answer, Interrupted):
+            raise ControlError(
+                "the policy is over its time budget", fix="try it with postalynk policy test"
+            )
+        return answer
+
+
+@contextmanager
+def limited(floor_s: float = FLOOR_S) -> Generator[Limit]:
+    """A `Limit` and its watchdog."""
+    budget = Budget(PER_DELIVERY_S, floor_s)
+    ends = threading.Event()
+
+    def watch() -> None:
+        while not ends.wait(_WATCH_EVERY_S):
+            budget.check(time.monotonic())
+
+    watchdog = threading.Thread(target=watch, name="postalynk-candidate", daemon=True)
+    watchdog.start()
+    try:
+        yield Limit(budget)
+    finally:
+        ends.set()
+        watchdog.join()

@@ -1,0 +1,132 @@
+"""Asking a policy about what the queue retains: one message explained, or days of them replayed.
+
+Everything is read from the log, through consumers of no group: nothing is committed, and a
+running worker notices nothing but the disk.
+"""
+
+from __future__ import annotations
+
+import uuid
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from postalynk.errors import ControlError
+from postalynk.policy import Now, Pools, load_bundle, made_of
+from postalynk.policy.testing import Message
+from postalynk.recorder.codec import RecordCodec
+from postalynk.routing import (
+    Explanation,
+    RecordedMessage,
+    Replay,
+    Replayed,
+    deliveries,
+    explain,
+)
+from postalynk.routing.native import routing_records
+from postalynk.service.accounting import SEND_TOPICS, read_since
+from postalynk.service.candidate import limited
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from postalynk.policy import Bundle
+    from postalynk.queue.protocol import Queue
+
+# The time in an id is that of acceptance, that of the record is later by what the append took.
+_SLACK_US = 60 * 1_000_000
+
+
+def replayed(
+    queue: Queue, baseline: Bundle, candidate: Bundle, pools: Pools, since_us: int
+) -> Replayed:
+    """Replay what was accepted since then; the table.
+
+    Raises PolicyError when one cannot be loaded, ControlError when it takes too long.
+    """
+    with limited() as limit:
+        before, after = (limit.run(1, partial(load_bundle, one)) for one in (baseline, candidate))
+        replay = Replay(before, after, pools)
+        sites = _sites(queue, since_us)
+        for page in _pages(queue, sites, since_us):
+            recent = [message for message in page if message.accepted_at_us >= since_us]
+            limit.run(2 * len(recent), partial(replay.add, recent))
+    return replay.result()
+
+
+def explained(
+    queue: Queue, bundle: Bundle, pools: Pools, message_id: str, to: str | None, at_us: int | None
+) -> Explanation:
+    """Explain the decision about a retained message, as for its first attempt."""
+    message = _recorded(queue, message_id, to)
+    with limited() as limit:
+        policies = limit.run(1, lambda: load_bundle(bundle))
+        now = Now(at_us or message.accepted_at_us)
+        return limit.run(1, lambda: explain(policies, message, pools, now))
+
+
+def _recorded(queue: Queue, message_id: str, to: str | None) -> RecordedMessage:
+    try:
+        wanted = uuid.UUID(message_id)
+    except ValueError as error:
+        raise ControlError(
+            f"{message_id!r} is no message id", fix="give the id POST /emails answered with"
+        ) from error
+    # The first six bytes of a UUIDv7 are milliseconds (RFC 9562 section 5.7).
+    since_us = int.from_bytes(wanted.bytes[:6], "big") * 1_000 - _SLACK_US
+    for page in _pages(queue, _sites(queue, since_us), since_us):
+        for message in page:
+            if message.id == str(wanted) and to in (None, message.rcpt.address):
+                return message
+    whose = f" to {to}" if to else ""
+    raise ControlError(
+        f"the queue retains no record of message {wanted}{whose}",
+        fix="check the id; what retention dropped cannot be asked about",
+    )
+
+
+def explained_file(
+    files: Mapping[str, bytes], path: Path, pools: Sequence[str], now: Now
+) -> dict[str, Any]:
+    """Explain the decision about a message that is described in a JSON file."""
+    try:
+        described = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        message = Message.fake(**described)
+    except OSError as error:
+        raise ControlError(f"{path}: {error.strerror}", fix="name a JSON file") from error
+    except (msgspec.MsgspecError, TypeError, ValueError) as error:
+        raise ControlError(
+            f"{path} describes no message: {error}",
+            fix='write the arguments of Message.fake: {"provider": "google"}',
+        ) from error
+    policies = load_bundle(made_of(files, Path("policy")))
+    told: dict[str, Any] = msgspec.to_builtins(explain(policies, message, Pools(pools), now))
+    return told
+
+
+def _pages(
+    queue: Queue, sites: Mapping[str, str], since_us: int
+) -> Iterator[list[RecordedMessage]]:
+    for batch in read_since(queue, SEND_TOPICS, since_us):
+        yield [
+            delivery for record in routing_records(batch) for delivery in deliveries(record, sites)
+        ]
+
+
+def _sites(queue: Queue, since_us: int) -> dict[str, str]:
+    """Domain → the site of its newest attempt, as far as there was one."""
+    codec = RecordCodec()
+    newest: dict[str, tuple[int, str]] = {}
+    for batch in read_since(queue, ("email.events",), since_us):
+        columns = codec.decode(batch).events()
+        for address, site, at_us in zip(
+            columns["address"], columns["site"], columns["at_us"], strict=True
+        ):
+            domain = str(address).rpartition("@")[2]
+            # The site itself breaks a tie: the order of partitions must not.
+            candidate = (int(str(at_us)), str(site))
+            if site and candidate > newest.get(domain, (0, "")):
+                newest[domain] = candidate
+    return {domain: site for domain, (_, site) in newest.items()}
