@@ -103,7 +103,7 @@ def compose(
     message_id: str | None = None,
     seed: int | None = None,
 ) -> Composed:
-    """Write a message. Lets the GIL go; about ten microseconds for 10 kB.
+    """Write a message. Lets the GIL go; about twenty microseconds for 10 kB.
 
     - ``from_``, ``to``, ``cc``, ``reply_to``: mailboxes (RFC 5322 section 3.4). Domains become
       A-labels (RFC 5890); a local part that is not ASCII sets `Composed.needs_smtputf8`.
