@@ -1,8 +1,8 @@
 """Run one benchmark by name and check that it left its figures: ``python -m benches.run NAME``.
 
-The benchmark ``first-light`` is ``benches/load/first_light.py``, a module with a function
-``main(arguments) -> int``. It writes its own figures (`benches.report`); a run that leaves none,
-or leaves one out, fails, whatever it printed.
+The benchmark ``first-light`` is ``benches/load/first_light.py``, ``mime`` is
+``benches/micro/mime.py``: modules with a function ``main(arguments) -> int``. Each writes its own
+figures (`benches.report`); a run that leaves none, or leaves one out, fails, whatever it printed.
 """
 
 import importlib
@@ -12,12 +12,18 @@ from pathlib import Path
 
 from benches.report import KEYS, RESULTS
 
-LOAD = Path(__file__).resolve().parent / "load"
+BENCHES = Path(__file__).resolve().parent
+ROOMS = ("load", "micro")
 
 
 def names() -> list[str]:
     """Every benchmark there is, by the name `make bench` takes."""
-    return sorted(p.stem.replace("_", "-") for p in LOAD.glob("[a-z]*.py"))
+    return sorted(_modules())
+
+
+def _modules() -> dict[str, str]:
+    found = [(room, p.stem) for room in ROOMS for p in (BENCHES / room).glob("[a-z]*.py")]
+    return {stem.replace("_", "-"): f"benches.{room}.{stem}" for room, stem in found}
 
 
 def missing_keys(name: str) -> list[str]:
@@ -35,7 +41,7 @@ def main(arguments: list[str]) -> int:
         return 2
     name, *rest = arguments
     (RESULTS / f"{name}.json").unlink(missing_ok=True)
-    code = int(importlib.import_module(f"benches.load.{name.replace('-', '_')}").main(rest))
+    code = int(importlib.import_module(_modules()[name]).main(rest))
     if code == 0 and (missing := missing_keys(name)):
         print(f"error: {RESULTS / name}.json lacks {', '.join(missing)}")
         return 1

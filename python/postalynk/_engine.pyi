@@ -384,6 +384,55 @@ def dkim_record(algorithm: str, pkcs8_der: bytes) -> str:
     """The TXT record that publishes the key (RFC 6376 section 3.6.1, RFC 8463)."""
 
 @final
+class DkimSigner:
+    """A DKIM key with its domain and selector, parsed once; `postalynk.dkim.Signer` is its face."""
+
+    def __new__(
+        cls,
+        domain: str,
+        selector: str,
+        key: bytes,
+        *,
+        simple: bool = False,
+        timestamp: bool = True,
+        expires_after_s: int | None = None,
+    ) -> Self:
+        """``key``: PEM (PKCS#8, or PKCS#1 for RSA) or PKCS#8 DER; raises SigningError."""
+    @property
+    def algorithm(self) -> str:
+        """rsa-sha256 or ed25519-sha256, the value of ``a=``."""
+    @property
+    def dns_record(self) -> str: ...
+    def sign(self, message: bytes, now_s: int) -> bytes:
+        """The DKIM-Signature field with its CRLF; raises SigningError."""
+    def sign_many(self, messages: Sequence[bytes], now_s: int) -> list[bytes]:
+        """One field per message, in order; raises SigningError naming the index."""
+
+# --- composing -------------------------------------------------------------------------------
+
+def mime_compose(
+    *,
+    from_: str,
+    to: Sequence[str],
+    cc: Sequence[str],
+    reply_to: Sequence[str],
+    subject: str,
+    text: str | None,
+    html: str | None,
+    calendar: tuple[str, str] | None,
+    headers: Sequence[tuple[str, str]],
+    attachments: Sequence[tuple[str, str, str, bytes]],
+    message_id: str,
+    date_s: int,
+    seed: int,
+) -> tuple[bytes, int, bool]:
+    """(message, octets of its header fields, needs SMTPUTF8); `postalynk.mime.compose` is its face.
+
+    ``calendar``: (method, iCalendar object). ``attachments``: (file name, content type, content id,
+    content). Raises MessageError naming the field.
+    """
+
+@final
 class Sink:
     """An SMTP receiver on loopback that keeps nothing but a count and a ledger (testkit)."""
 

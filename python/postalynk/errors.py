@@ -8,7 +8,9 @@
     ├── QueueError           the queue cannot take or give records
     │   └── QueueLocked      another process owns the embedded queue
     ├── StorageError         PostgreSQL is out of reach or answers wrongly
-    └── PolicyError          a policy that cannot be loaded
+    ├── PolicyError          a policy that cannot be loaded
+    ├── MessageError         a value that cannot stand in a message (also a ValueError)
+    └── SigningError         what cannot sign or be signed (also a ValueError)
 
 What a receiver replied is never an exception: it is an outcome. What an API caller did wrong is a
 list of problems (`postalynk.ingest`), not an exception either.
@@ -57,3 +59,11 @@ class StorageError(PostalynkError):
 
 class PolicyError(PostalynkError):
     """A policy that cannot be loaded; the message names file and line."""
+
+
+class MessageError(PostalynkError, ValueError):
+    """A value that cannot stand in a message, after its field: ``to[0]: has no @``."""
+
+
+class SigningError(PostalynkError, ValueError):
+    """A key, a domain, a selector or a message that cannot sign or be signed."""

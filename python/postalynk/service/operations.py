@@ -40,6 +40,7 @@ NAMES = frozenset(
         "dead_letters",
         "deploy_policy",
         "explain_policy",
+        "domain_setup",
         "list_domains",
         "list_organizations",
         "list_policies",
@@ -106,6 +107,19 @@ class Operations:
         """A sender domain with keys and records."""
         pem = None if rsa_key_pem is None else rsa_key_pem.encode()
         return self._control.add_domain(domain, org, rsa_key_pem=pem)
+
+    def domain_setup(self, domain: str) -> dict[str, Any]:
+        """What a domain signs with and the sources its mail may leave from."""
+        found = self._control.directory.domain(domain.lower().rstrip("."))
+        if found is None:
+            raise ControlError(f"there is no domain {domain}", fix="list the domains first")
+        return {
+            "setup": msgspec.to_builtins(self._control.domain_setup(found)),
+            "senders": [
+                {"ip": source.ip, "ehlo": source.ehlo}
+                for source in self._control.directory.sources()
+            ],
+        }
 
     def list_domains(self, org: str | None) -> list[dict[str, Any]]:
         """Domains of one organization or all."""

@@ -217,14 +217,12 @@ fn compose(
 ) -> Result<Vec<Bytes>, String> {
     let draft = draft(message, composed, ops).map_err(|error| error.to_string())?;
     let written = draft.compose();
-    let fields: Result<Vec<_>, _> = written
-        .fields()
-        .map(|(name, field)| HeaderField::new(field, name))
-        .collect();
-    let mut segments = match fields {
-        Ok(fields) => sign(&fields, written.body(), signing)?,
-        Err(error) => return Err(error.to_string()),
-    };
+    // Collecting results would grow the list step by step, for a result may end it early.
+    let mut fields = Vec::with_capacity(written.fields.len());
+    for (name, field) in written.fields() {
+        fields.push(HeaderField::new(field, name).map_err(|error| error.to_string())?);
+    }
+    let mut segments = sign(&fields, written.body(), signing)?;
     segments.push(Bytes::from(written.bytes));
     Ok(segments)
 }

@@ -28,6 +28,12 @@ pub enum Error {
         /// Where the malformed line begins.
         at: usize,
     },
+    /// A CR or LF of its own: some server on the way would change it and break the signature.
+    #[error("the line end at octet {at} is not CRLF")]
+    BareLineEnd {
+        /// Where it stands.
+        at: usize,
+    },
     /// The cryptographic library refused.
     #[error("the private-key operation failed")]
     Crypto,

@@ -1,6 +1,6 @@
 //! Header fields as slices of a message, and their canonical forms (RFC 6376 §3.4.1, §3.4.2).
 
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr_iter, memchr2_iter};
 
 use crate::error::Error;
 use crate::hash::{Canonicalization, Sink};
@@ -97,6 +97,26 @@ pub fn split(message: &[u8]) -> Result<(Vec<HeaderField<'_>>, &[u8]), Error> {
     Ok((fields, &[]))
 }
 
+/// Sees to it that every line ends with CRLF, as it must before a message is signed (RFC 6376 §5.3).
+///
+/// # Errors
+/// [`Error::BareLineEnd`].
+pub fn check_line_ends(message: &[u8]) -> Result<(), Error> {
+    let mut cr = None;
+    for at in memchr2_iter(b'\r', b'\n', message) {
+        let is_lf = message[at] == b'\n';
+        match cr.take() {
+            Some(before) if !is_lf || before + 1 != at => {
+                return Err(Error::BareLineEnd { at: before });
+            }
+            None if is_lf => return Err(Error::BareLineEnd { at }),
+            _ => {}
+        }
+        cr = (!is_lf).then_some(at);
+    }
+    cr.map_or(Ok(()), |at| Err(Error::BareLineEnd { at }))
+}
+
 fn is_empty_line(message: &[u8], start: usize) -> bool {
     message[start..].starts_with(b"\r\n")
 }
@@ -109,4 +129,25 @@ fn field_at(message: &[u8], start: usize, end: usize) -> Result<HeaderField<'_>,
         return Err(Error::Header { at: start });
     }
     HeaderField::new(raw, name.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_end_must_be_crlf() {
+        assert_eq!(check_line_ends(b""), Ok(()));
+        assert_eq!(check_line_ends(b"a\r\n\r\nb\r\n"), Ok(()));
+        for (message, at) in [
+            (&b"a\n"[..], 1),
+            (b"a\r\nb\n", 4),
+            (b"a\rb\r\n", 1),
+            (b"a\r\r\n", 1),
+            (b"a\r\n\n", 3),
+            (b"a\r", 1),
+        ] {
+            assert_eq!(check_line_ends(message), Err(Error::BareLineEnd { at }));
+        }
+    }
 }

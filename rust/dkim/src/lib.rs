@@ -38,7 +38,7 @@
 //! `law_added_field_is_refused`.
 //!
 //! **Not here.** Verifying others' mail, DNS, rotation of selectors. Raw messages must have CRLF line
-//! ends before they come here.
+//! ends before they come here ([`check_line_ends`] says whether they do).
 #![forbid(unsafe_code)]
 
 mod body;
@@ -53,7 +53,7 @@ mod sign;
 
 pub use body::{BodyHash, BodyHasher};
 pub use error::Error;
-pub use field::{HeaderField, split};
+pub use field::{HeaderField, check_line_ends, split};
 pub use hash::{Canonicalization, Hashed};
 pub use key::{Algorithm, Key, PrivateKeyDer, generate_ed25519, generate_rsa_2048};
 pub use name::{Domain, Selector};

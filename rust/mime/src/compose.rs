@@ -81,7 +81,7 @@ impl Draft<'_> {
         }
         writer.field("MIME-Version", |line| line.word(&["1.0"]));
         let boundary = tree.boundary(self.seed);
-        let header_len = tree.write(&mut writer, &boundary);
+        let header_len = tree.write(&mut writer, boundary.as_str());
         let needs_smtputf8 = self.addresses().any(|a| a.needs_smtputf8());
         Composed {
             bytes: writer.out,
@@ -110,7 +110,7 @@ impl Draft<'_> {
             });
         }
         writer.field("Subject", |line| line.unstructured(self.subject.as_str()));
-        writer.field("Date", |line| line.ascii(&self.date.to_rfc5322()));
+        writer.field("Date", |line| line.ascii(self.date.to_rfc5322().as_str()));
         writer.field("Message-ID", |line| {
             line.word(&["<", self.message_id.as_str(), ">"])
         });

@@ -3,7 +3,7 @@
 use crate::address::{Address, Mailbox};
 use crate::error::{AddressError, Error, Field, Reason};
 use crate::header::Header;
-use crate::media::ContentType;
+use crate::media::{CalendarMethod, ContentType};
 use crate::value::{Attachment, ContentId, Date, MsgId, Text};
 
 /// What every message has.
@@ -35,6 +35,7 @@ pub struct Draft<'a> {
     pub(crate) headers: Vec<Header<'a>>,
     pub(crate) text: Option<&'a str>,
     pub(crate) html: Option<&'a str>,
+    pub(crate) calendar: Option<(CalendarMethod, &'a str)>,
     pub(crate) attachments: Vec<Attachment<'a>>,
     pub(crate) seed: u64,
 }
@@ -57,6 +58,7 @@ impl<'a> Draft<'a> {
             headers: Vec::new(),
             text: None,
             html: None,
+            calendar: None,
             attachments: Vec::new(),
             seed: origin.seed,
         })
@@ -113,6 +115,17 @@ impl<'a> Draft<'a> {
     /// On `html`, when it is not UTF-8.
     pub fn html(&mut self, html: &'a [u8]) -> Result<&mut Self, Error> {
         self.html = Some(utf8(html, Field::Html)?);
+        Ok(self)
+    }
+
+    /// Sets a calendar object (RFC 5545, as UTF-8), a third way to read the message beside text and
+    /// HTML: mail programs that know it show an invitation. The method is one of RFC 5546.
+    ///
+    /// # Errors
+    /// On `calendar`: an unknown method, or what is not UTF-8.
+    pub fn calendar(&mut self, method: &str, object: &'a [u8]) -> Result<&mut Self, Error> {
+        let method = CalendarMethod::new(method).map_err(|e| in_field(Field::Calendar, e))?;
+        self.calendar = Some((method, utf8(object, Field::Calendar)?));
         Ok(self)
     }
 

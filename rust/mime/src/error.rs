@@ -23,6 +23,8 @@ pub enum Field {
     Text,
     /// The HTML text.
     Html,
+    /// The calendar object, or its method.
+    Calendar,
     /// A custom header, by the name it was given.
     Header(String),
     /// A part of the nth attachment, from 0.
@@ -41,6 +43,7 @@ impl fmt::Display for Field {
             Self::Date => f.write_str("date"),
             Self::Text => f.write_str("text"),
             Self::Html => f.write_str("html"),
+            Self::Calendar => f.write_str("calendar"),
             Self::Header(name) => write!(f, "headers[{name:?}]"),
             Self::Attachment(n, part) => write!(f, "attachments[{n}].{part}"),
         }

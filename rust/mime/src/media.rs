@@ -51,6 +51,43 @@ impl<'a> ContentType<'a> {
     }
 }
 
+/// What a calendar object asks of its reader (RFC 5546 §1.4), said again in the content type
+/// (RFC 6047 §2.4), where mail programs look for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CalendarMethod(&'static str);
+
+impl CalendarMethod {
+    const ALL: [(&str, &str); 8] = [
+        ("PUBLISH", "text/calendar; charset=utf-8; method=PUBLISH"),
+        ("REQUEST", "text/calendar; charset=utf-8; method=REQUEST"),
+        ("REPLY", "text/calendar; charset=utf-8; method=REPLY"),
+        ("ADD", "text/calendar; charset=utf-8; method=ADD"),
+        ("CANCEL", "text/calendar; charset=utf-8; method=CANCEL"),
+        ("REFRESH", "text/calendar; charset=utf-8; method=REFRESH"),
+        ("COUNTER", "text/calendar; charset=utf-8; method=COUNTER"),
+        (
+            "DECLINECOUNTER",
+            "text/calendar; charset=utf-8; method=DECLINECOUNTER",
+        ),
+    ];
+
+    /// A method by its name, in any case.
+    ///
+    /// # Errors
+    /// [`Reason::Form`] unless it is one of the eight of RFC 5546.
+    pub fn new(name: &str) -> Result<Self, Reason> {
+        let known = Self::ALL.iter().find(|m| name.eq_ignore_ascii_case(m.0));
+        known.map(|m| Self(m.1)).ok_or(Reason::Form(
+            "PUBLISH, REQUEST, REPLY, ADD, CANCEL, REFRESH, COUNTER or DECLINECOUNTER",
+        ))
+    }
+
+    /// The media type of the part.
+    pub(crate) fn content_type(self) -> &'static str {
+        self.0
+    }
+}
+
 fn check_parameters(mut rest: &str) -> Result<(), Reason> {
     const FORM: Reason = Reason::Form("type/subtype; name=value");
     while let Some(after) = rest.strip_prefix(';') {

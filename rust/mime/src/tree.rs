@@ -1,8 +1,8 @@
 //! The part tree of a message, and the boundaries between its parts.
 //!
-//! **Model.** `mixed( body, attachments… )`, where body is the text, the HTML, or
-//! `alternative( text, HTML )`, and HTML with inline parts is `related( HTML, inline… )` (RFC 2046
-//! §5.1, RFC 2387). A level without company is left out.
+//! **Model.** `mixed( body, attachments… )`, where body is `alternative( text, HTML, calendar )` of
+//! what there is, and HTML with inline parts is `related( HTML, inline… )` (RFC 2046 §5.1, RFC 2387,
+//! RFC 6047 §2.4). A level without company is left out.
 //! **Boundaries.** All begin with `=_` and a token drawn from the seed. Encoded parts cannot contain
 //! `=_`; text that is sent as it is gets searched, and another token drawn until none occurs.
 
@@ -11,6 +11,7 @@ use memchr::memmem;
 use crate::compose::Writer;
 use crate::draft::Draft;
 use crate::param;
+use crate::short::Short;
 use crate::transfer::Body;
 use crate::value::Attachment;
 
@@ -25,6 +26,7 @@ struct Leaf<'a> {
 pub(crate) struct Tree<'a> {
     text: Option<Leaf<'a>>,
     html: Option<Leaf<'a>>,
+    calendar: Option<Leaf<'a>>,
     inline: Vec<Leaf<'a>>,
     attached: Vec<Leaf<'a>>,
 }
@@ -45,12 +47,18 @@ impl<'a> Tree<'a> {
         let leaf = |a: &'a Attachment<'a>| Leaf::attached(a);
         let is_inline = |a: &&Attachment<'_>| has_html && a.content_id.is_some();
         let mut text = draft.text.map(|t| Leaf::text(t, true));
-        if text.is_none() && !has_html && draft.attachments.is_empty() {
+        let has_none = draft.html.is_none() && draft.calendar.is_none();
+        if text.is_none() && has_none && draft.attachments.is_empty() {
             text = Some(Leaf::text("", true));
         }
         Self {
             text,
             html: draft.html.map(|h| Leaf::text(h, false)),
+            calendar: draft.calendar.map(|(method, object)| Leaf {
+                content_type: method.content_type(),
+                body: Body::text(object.as_bytes()),
+                attachment: None,
+            }),
             inline: draft
                 .attachments
                 .iter()
@@ -67,20 +75,20 @@ impl<'a> Tree<'a> {
     }
 
     pub(crate) fn bodies(&self) -> impl Iterator<Item = &Body<'a>> {
-        let own = self.text.iter().chain(&self.html);
+        let own = self.text.iter().chain(&self.html).chain(&self.calendar);
         own.chain(&self.inline)
             .chain(&self.attached)
             .map(|leaf| &leaf.body)
     }
 
     /// A boundary that no part contains.
-    pub(crate) fn boundary(&self, seed: u64) -> String {
+    pub(crate) fn boundary(&self, seed: u64) -> Short {
         let mut state = seed;
         loop {
-            let boundary = format!("=_{:016x}", next(&mut state));
+            let boundary = Short::of(format_args!("=_{:016x}", next(&mut state)));
             let occurs = |b: &Body<'_>| {
                 b.verbatim()
-                    .is_some_and(|t| memmem::find(t, boundary.as_bytes()).is_some())
+                    .is_some_and(|t| memmem::find(t, boundary.as_str().as_bytes()).is_some())
             };
             if !self.bodies().any(occurs) {
                 return boundary;
@@ -101,17 +109,17 @@ impl<'a> Tree<'a> {
             }
         });
         let text = self.text.as_ref().map(Node::Leaf);
-        let body = Node::multi("alternative", "a", text.into_iter().chain(html).collect());
-        let mut children: Vec<_> = match body {
-            Node::Multi { ref children, .. } if children.is_empty() => Vec::new(),
-            body => vec![body],
-        };
+        let calendar = self.calendar.as_ref().map(Node::Leaf);
+        let ways = text.into_iter().chain(html).chain(calendar);
+        let body = Node::multi("alternative", "a", ways.collect());
+        // A draft without attachments has at least an empty text.
         if self.attached.is_empty() {
-            return children
-                .pop()
-                .expect("a draft without attachments has a text part");
+            return body;
         }
-        children.extend(self.attached.iter().map(Node::Leaf));
+        let is_empty = matches!(&body, Node::Multi { children, .. } if children.is_empty());
+        let first = (!is_empty).then_some(body);
+        let attached = self.attached.iter().map(Node::Leaf);
+        let children = first.into_iter().chain(attached).collect();
         Node::Multi {
             kind: "mixed",
             mark: "m",

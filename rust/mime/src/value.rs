@@ -4,6 +4,7 @@
 
 use crate::error::Reason;
 use crate::media::ContentType;
+use crate::short::Short;
 
 /// Beyond this a header is more likely an attack than a message.
 pub(crate) const VALUE_LIMIT: usize = 16_384;
@@ -141,8 +142,8 @@ impl Date {
         Ok(Self(at))
     }
 
-    pub(crate) fn to_rfc5322(self) -> String {
-        self.0.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
+    pub(crate) fn to_rfc5322(self) -> Short {
+        Short::of(self.0.strftime("%a, %d %b %Y %H:%M:%S +0000"))
     }
 }
 

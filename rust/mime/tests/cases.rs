@@ -412,3 +412,39 @@ fn internationalized_addresses_are_reported() {
     assert!(message.needs_smtputf8);
     assert!(text_of(&message).contains("To: 用户@xn--r8jz45g.jp\r\n"));
 }
+
+#[test]
+fn a_calendar_object_is_a_third_way_to_read_the_message() {
+    let mut draft = draft();
+    draft.text(b"Come!").unwrap().html(b"<p>Come!").unwrap();
+    let object = "BEGIN:VCALENDAR\r\nSUMMARY:Caf\u{e9}\r\nEND:VCALENDAR\r\n";
+    draft.calendar("request", object.as_bytes()).unwrap();
+    let text = text_of(&draft.compose());
+    let types: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("Content-Type: "))
+        .collect();
+    assert_eq!(
+        types[1..],
+        [
+            "text/plain; charset=us-ascii",
+            "text/html; charset=us-ascii",
+            "text/calendar; charset=utf-8; method=REQUEST",
+        ]
+    );
+    assert!(types[0].starts_with("multipart/alternative;"));
+    let error = draft.calendar("SURPRISE", b"").unwrap_err();
+    assert_eq!(error.field, Field::Calendar);
+}
+
+#[test]
+fn a_calendar_object_alone_is_the_whole_body() {
+    let mut draft = draft();
+    draft.calendar("CANCEL", b"BEGIN:VCALENDAR\n").unwrap();
+    let composed = draft.compose();
+    assert_eq!(
+        value_of(&composed, "Content-Type"),
+        "text/calendar; charset=utf-8; method=CANCEL"
+    );
+    assert_eq!(composed.body(), b"BEGIN:VCALENDAR\r\n");
+}

@@ -5,8 +5,10 @@ use std::fmt::Display;
 use pyo3::{PyErr, import_exception};
 
 import_exception!(postalynk.errors, EngineError);
+import_exception!(postalynk.errors, MessageError);
 import_exception!(postalynk.errors, QueueError);
 import_exception!(postalynk.errors, QueueLocked);
+import_exception!(postalynk.errors, SigningError);
 
 /// Any error of the engine with the same words.
 pub(crate) fn engine_error(error: impl Display) -> PyErr {

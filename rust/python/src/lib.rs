@@ -9,9 +9,11 @@ mod engine;
 mod error;
 mod events;
 mod keys;
+mod mime;
 mod outcomes;
 mod queue;
 mod routing;
+mod signer;
 mod sink;
 mod views;
 
@@ -32,6 +34,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<views::RouteBatch>()?;
     module.add_class::<queue::EmbeddedQueue>()?;
     module.add_class::<queue::EmbeddedConsumer>()?;
+    module.add_class::<signer::DkimSigner>()?;
     module.add_class::<sink::Sink>()?;
     module.add_function(wrap_pyfunction!(address::check_header, module)?)?;
     module.add_function(wrap_pyfunction!(address::parse_address, module)?)?;
@@ -45,5 +48,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(keys::dkim_generate, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_record, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_sign, module)?)?;
+    module.add_function(wrap_pyfunction!(mime::mime_compose, module)?)?;
     Ok(())
 }

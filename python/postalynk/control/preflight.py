@@ -1,0 +1,202 @@
+"""Preflight of a sender domain: what DNS says beside what is signed and sent.
+
+**Model.** `examine` is given the records the domain should have, the sources mail leaves from and a
+`Lookup`; it yields one `Finding` per thing looked at, each with the providers that ask for it of
+bulk senders: Google and Yahoo since February 2024, Microsoft since May 2025. Mail carries the
+domain in From, in the return path and in ``d=``, so DKIM and SPF are aligned as soon as they pass
+(RFC 7489 section 3.1); what is left to see is whether they pass and whether DMARC is published.
+
+**Not here.** One-click unsubscribe (RFC 8058) and complaint rates, which belong to messages.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from postalynk.control.domains import DomainSetup
+from postalynk.control.spf import Spf
+
+BULK = ("google", "yahoo", "microsoft")
+Verdict = Literal["ok", "note", "wrong"]
+
+
+class Unanswered(Exception):
+    """No resolver gave an answer, neither yes nor no."""
+
+
+class Lookup(Protocol):
+    """Questions to DNS; each answers with an empty list where there is nothing.
+
+    All raise Unanswered when no server answers.
+    """
+
+    def texts(self, name: str) -> list[str]:
+        """TXT records, their strings joined."""
+
+    def addresses(self, name: str) -> list[str]:
+        """A and AAAA records."""
+
+    def exchanges(self, name: str) -> list[str]:
+        """Hosts of the MX records."""
+
+    def names(self, address: str) -> list[str]:
+        """PTR records of an IP address."""
+
+
+class Sender(msgspec.Struct, frozen=True):
+    """An address mail leaves from (empty: the system chooses) and the name it greets with."""
+
+    ip: str
+    ehlo: str
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing looked at; `required_by` names providers that refuse bulk mail without it."""
+
+    check: str
+    verdict: Verdict
+    detail: str
+    fix: str = ""
+    required_by: tuple[str, ...] = ()
+
+
+class _Facts(msgspec.Struct, frozen=True):
+    """What every check is given."""
+
+    setup: DomainSetup
+    senders: Sequence[Sender]
+    lookup: Lookup
+
+
+def examine(setup: DomainSetup, senders: Sequence[Sender], lookup: Lookup) -> Iterator[Finding]:
+    """All findings of a domain, the required ones first."""
+    facts = _Facts(setup, senders, lookup)
+    for check in (_dkim, _spf, _dmarc, _ptr, _return_path, _mta_sts, _tls_rpt):
+        try:
+            yield from check(facts)
+        except Unanswered as error:
+            name = check.__name__.strip("_").replace("_", "-")
+            yield Finding(name, "wrong", str(error), "look at [dns] servers, or ask again later")
+
+
+def tags(record: str) -> dict[str, str]:
+    """The ``name=value`` list of a DKIM, DMARC, STS or TLS-RPT record (RFC 6376 section 3.2)."""
+    pairs = (part.partition("=") for part in record.split(";") if "=" in part)
+    return {name.strip(): "".join(value.split()) for name, _, value in pairs}
+
+
+def _dkim(facts: _Facts) -> Iterator[Finding]:
+    signed = [r for r in facts.setup.records if "._domainkey." in r.name]
+    if not signed:
+        fix = "remove the domain and add it again"
+        yield Finding("dkim", "wrong", "the domain has no key, so nothing is signed", fix, BULK)
+    for record in signed:
+        check = f"dkim {record.name.partition('.')[0]}"
+        fix = f"publish at {record.name}: {record.value}"
+        # Google, Yahoo and Microsoft verify RSA only.
+        asked_by = BULK if tags(record.value).get("k") == "rsa" else ()
+        found = [tags(text) for text in facts.lookup.texts(record.name)]
+        if not found:
+            yield Finding(check, "wrong", "is not published", fix, asked_by)
+        elif len(found) > 1:
+            yield Finding(check, "wrong", f"{len(found)} records where one must be", fix, asked_by)
+        elif found[0].get("p") != tags(record.value)["p"]:
+            detail = "the published key is not the one that signs"
+            yield Finding(check, "wrong", detail, fix, asked_by)
+        else:
+            yield Finding(check, "ok", "is the key that signs", "", asked_by)
+
+
+def _spf(facts: _Facts) -> Iterator[Finding]:
+    wanted = next(r.value for r in facts.setup.records if r.value.startswith("v=spf1"))
+    spf = Spf(facts.lookup.texts, facts.lookup.addresses, facts.lookup.exchanges)
+    error = spf.error(facts.setup.domain)
+    if error:
+        yield Finding("spf", "wrong", error, f"publish at {facts.setup.domain}: {wanted}", BULK)
+        return
+    known = [s.ip for s in facts.senders if s.ip]
+    if not known:
+        detail = "is published; the sources have no address of their own to compare with"
+        yield Finding("spf", "note", detail, "give the sources their addresses", BULK)
+    for ip in known:
+        result = spf.check(facts.setup.domain, ip)
+        verdict: Verdict = "ok" if result == "pass" else "wrong"
+        fix = "" if verdict == "ok" else f"add ip{ipaddress.ip_address(ip).version}:{ip}"
+        yield Finding("spf", verdict, f"{result} for {ip}", fix, BULK)
+
+
+def _dmarc(facts: _Facts) -> Iterator[Finding]:
+    labels = facts.setup.domain.split(".")
+    fix = f"publish at _dmarc.{facts.setup.domain}: v=DMARC1; p=none"
+    # A subdomain is covered by the record of a domain above it; one label is nobody's domain.
+    for start in range(len(labels) - 1):
+        name = "_dmarc." + ".".join(labels[start:])
+        found = [t for t in facts.lookup.texts(name) if t.replace(" ", "").startswith("v=DMARC1")]
+        if len(found) > 1:
+            yield Finding("dmarc", "wrong", f"{len(found)} records at {name}", fix, BULK)
+            return
+        if found:
+            policy = tags(found[0]).get("sp" if start else "p") or tags(found[0]).get("p")
+            if policy not in {"none", "quarantine", "reject"}:
+                yield Finding("dmarc", "wrong", f"the record at {name} has no p=", fix, BULK)
+                return
+            yield Finding("dmarc", "ok", f"policy {policy}, from {name}", "", BULK)
+            if "rua" not in tags(found[0]):
+                detail = "nobody receives the reports of receivers"
+                yield Finding("dmarc reports", "note", detail, f"add rua=mailto:… at {name}")
+            return
+    yield Finding("dmarc", "wrong", "is not published", fix, BULK)
+
+
+def _ptr(facts: _Facts) -> Iterator[Finding]:
+    for sender in facts.senders:
+        if not sender.ip or ipaddress.ip_address(sender.ip).is_private:
+            continue
+        check, ip = f"ptr {sender.ip}", ipaddress.ip_address(sender.ip)
+        names = facts.lookup.names(sender.ip)
+        back = [n for n in names if ip in map(ipaddress.ip_address, facts.lookup.addresses(n))]
+        if not names:
+            fix = f"ask whoever gave you the address to point it to {sender.ehlo}"
+            yield Finding(check, "wrong", "the address has no name", fix, BULK)
+        elif not back:
+            fix = f"give {names[0]} the address {sender.ip}"
+            yield Finding(check, "wrong", f"{names[0]} does not lead back", fix, BULK)
+        elif sender.ehlo.lower() not in back:
+            fix = f"greet as {back[0]}, or change the name of the address"
+            yield Finding(check, "note", f"is {back[0]}, EHLO says {sender.ehlo}", fix, BULK)
+        else:
+            yield Finding(check, "ok", f"is {sender.ehlo}, both ways", "", BULK)
+
+
+def _return_path(facts: _Facts) -> Iterator[Finding]:
+    hosts = facts.lookup.exchanges(facts.setup.domain) or facts.lookup.addresses(facts.setup.domain)
+    if hosts and hosts != ["."]:
+        yield Finding("return path", "ok", f"bounces go to {', '.join(hosts)}")
+    else:
+        detail = "the domain takes no mail, so bounces are lost and some receivers refuse it"
+        yield Finding("return path", "wrong", detail, f"give {facts.setup.domain} an MX record")
+
+
+def _mta_sts(facts: _Facts) -> Iterator[Finding]:
+    name = f"_mta-sts.{facts.setup.domain}"
+    found = [t for t in facts.lookup.texts(name) if tags(t).get("v") == "STSv1"]
+    if len(found) == 1 and tags(found[0]).get("id"):
+        yield Finding("mta-sts", "ok", "is published; its policy file was not fetched")
+    else:
+        detail = f"{len(found)} valid records at {name}" if found else "is not published"
+        fix = "it protects mail to the domain, not from it (RFC 8461)"
+        yield Finding("mta-sts", "note", detail, fix)
+
+
+def _tls_rpt(facts: _Facts) -> Iterator[Finding]:
+    name = f"_smtp._tls.{facts.setup.domain}"
+    found = [t for t in facts.lookup.texts(name) if tags(t).get("v") == "TLSRPTv1"]
+    if len(found) == 1 and tags(found[0]).get("rua"):
+        yield Finding("tls-rpt", "ok", f"reports go to {tags(found[0])['rua']}")
+    else:
+        fix = "it reports on mail to the domain, not from it (RFC 8460)"
+        yield Finding("tls-rpt", "note", "is not published", fix)

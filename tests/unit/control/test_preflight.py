@@ -1,0 +1,149 @@
+"""`domain check`: what DNS says beside what is signed, on a zone that is a dictionary."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from postalynk.control.domains import DnsRecord, DomainSetup
+from postalynk.control.preflight import Finding, Sender, Unanswered, examine
+
+RSA = "v=DKIM1; k=rsa; p=QUJD"
+SPF = "v=spf1 ip4:192.0.3.7 ~all"
+SETUP = DomainSetup(
+    "mail.example.com",
+    "org_1",
+    ["pl1"],
+    [
+        DnsRecord("pl1._domainkey.mail.example.com", "TXT", RSA),
+        DnsRecord("mail.example.com", "TXT", SPF),
+    ],
+    [],
+)
+SENDERS = [Sender("192.0.3.7", "out.example.com")]
+GOOD = {
+    ("TXT", "pl1._domainkey.mail.example.com"): ["v=DKIM1; k=rsa; p=QU JD"],
+    ("TXT", "mail.example.com"): ["unrelated", SPF],
+    ("TXT", "_dmarc.mail.example.com"): ["v=DMARC1; p=none; rua=mailto:d@example.com"],
+    ("TXT", "_mta-sts.mail.example.com"): ["v=STSv1; id=1"],
+    ("TXT", "_smtp._tls.mail.example.com"): ["v=TLSRPTv1; rua=mailto:t@example.com"],
+    ("MX", "mail.example.com"): ["mx.example.com"],
+    ("PTR", "192.0.3.7"): ["out.example.com"],
+    ("A", "out.example.com"): ["192.0.3.7"],
+}
+
+
+class Zone:
+    def __init__(self, changes: dict[tuple[str, str], list[str]]) -> None:
+        self.records = GOOD | changes
+
+    def _get(self, kind: str, name: str) -> list[str]:
+        found = self.records.get((kind, name), [])
+        if found == ["SERVFAIL"]:
+            raise Unanswered(f"no answer for {kind} {name}")
+        return found
+
+    def texts(self, name: str) -> list[str]:
+        return self._get("TXT", name)
+
+    def addresses(self, name: str) -> list[str]:
+        return self._get("A", name)
+
+    def exchanges(self, name: str) -> list[str]:
+        return self._get("MX", name)
+
+    def names(self, address: str) -> list[str]:
+        return self._get("PTR", address)
+
+
+def check(
+    changes: dict[tuple[str, str], list[str]], senders: Sequence[Sender] = SENDERS
+) -> dict[str, Finding]:
+    return {f.check: f for f in examine(SETUP, senders, Zone(changes))}
+
+
+def test_a_domain_in_order_has_nothing_wrong() -> None:
+    found = check({})
+    assert {f.verdict for f in found.values()} == {"ok"}
+    assert set(found) == {
+        "dkim pl1",
+        "spf",
+        "dmarc",
+        "ptr 192.0.3.7",
+        "return path",
+        "mta-sts",
+        "tls-rpt",
+    }
+    required = {name for name, f in found.items() if f.required_by}
+    assert required == {"dkim pl1", "spf", "dmarc", "ptr 192.0.3.7"}
+
+
+DKIM_NAME = ("TXT", "pl1._domainkey.mail.example.com")
+SPF_NAME = ("TXT", "mail.example.com")
+DMARC_NAME = ("TXT", "_dmarc.mail.example.com")
+PARENT = ("TXT", "_dmarc.example.com")
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "verdict", "detail"),
+    [
+        ({DKIM_NAME: []}, "dkim pl1", "wrong", "is not published"),
+        ({DKIM_NAME: ["v=DKIM1; p=eHl6"]}, "dkim pl1", "wrong", "not the one that signs"),
+        ({DKIM_NAME: ["v=DKIM1; p="]}, "dkim pl1", "wrong", "not the one that signs"),
+        ({DKIM_NAME: [RSA, RSA]}, "dkim pl1", "wrong", "2 records"),
+        ({DKIM_NAME: ["SERVFAIL"]}, "dkim", "wrong", "no answer"),
+        ({SPF_NAME: []}, "spf", "wrong", "is not published"),
+        ({SPF_NAME: [SPF, SPF]}, "spf", "wrong", "2 records"),
+        ({SPF_NAME: ["v=spf1 ip4:192.0.3.8 ~all"]}, "spf", "wrong", "softfail for 192.0.3.7"),
+        ({SPF_NAME: ["v=spf1 -ip4:192.0.3.0/24 +all"]}, "spf", "wrong", "fail for"),
+        ({SPF_NAME: ["v=spf1 mx -all"]}, "spf", "wrong", "fail for"),
+        (
+            {SPF_NAME: ["v=spf1 mx/24 -all"], ("A", "mx.example.com"): ["192.0.3.200"]},
+            "spf",
+            "ok",
+            "pass",
+        ),
+        ({SPF_NAME: ["v=spf1 a:out.example.com -all"]}, "spf", "ok", "pass"),
+        ({SPF_NAME: ["v=spf1 redirect=s.example.com"]}, "spf", "wrong", "permerror"),
+        (
+            {SPF_NAME: ["v=spf1 include:s.example.com -all"], ("TXT", "s.example.com"): [SPF]},
+            "spf",
+            "ok",
+            "pass",
+        ),
+        ({SPF_NAME: ["v=spf1 include:mail.example.com -all"]}, "spf", "wrong", "permerror"),
+        ({DMARC_NAME: []}, "dmarc", "wrong", "is not published"),
+        ({DMARC_NAME: ["v=DMARC1; rua=mailto:a@b.c"]}, "dmarc", "wrong", "has no p="),
+        ({DMARC_NAME: [], PARENT: ["v=DMARC1; p=none; sp=reject"]}, "dmarc", "ok", "reject"),
+        ({DMARC_NAME: ["v=DMARC1; p=none"]}, "dmarc reports", "note", "nobody receives"),
+        ({("PTR", "192.0.3.7"): []}, "ptr 192.0.3.7", "wrong", "has no name"),
+        ({("A", "out.example.com"): ["192.0.3.9"]}, "ptr 192.0.3.7", "wrong", "lead back"),
+        ({("MX", "mail.example.com"): ["."]}, "return path", "wrong", "takes no mail"),
+        ({("TXT", "_mta-sts.mail.example.com"): []}, "mta-sts", "note", "not published"),
+        ({("TXT", "_smtp._tls.mail.example.com"): []}, "tls-rpt", "note", "not published"),
+    ],
+)
+def test_each_flaw_is_named(
+    changes: dict[tuple[str, str], list[str]], name: str, verdict: str, detail: str
+) -> None:
+    finding = check(changes)[name]
+    assert finding.verdict == verdict
+    assert detail in finding.detail
+    assert finding.verdict == "ok" or finding.fix
+
+
+def test_one_unanswered_question_does_not_hide_the_others() -> None:
+    found = check({SPF_NAME: ["SERVFAIL"]})
+    assert found["spf"].verdict == "wrong"
+    assert found["dkim pl1"].verdict == "ok"
+    assert found["tls-rpt"].verdict == "ok"
+
+
+def test_sources_without_an_address_are_said_to_be_unknown() -> None:
+    found = check({}, [Sender("", "")])
+    assert found["spf"].verdict == "note"
+    assert not any(name.startswith("ptr") for name in found)
+
+
+def test_a_name_that_differs_from_ehlo_is_noted() -> None:
+    found = check({}, [Sender("192.0.3.7", "other.example.com")])
+    assert found["ptr 192.0.3.7"].verdict == "note"
