@@ -14,7 +14,7 @@ from postalynk.cli.app import app
 from postalynk.cli.message import tell
 from postalynk.cli.render import err, out
 from postalynk.errors import SettingsError
-from postalynk.settings import Api, Delivery, Hot, Metrics, Policy, Queue, Settings
+from postalynk.settings import Api, Delivery, Hot, Metrics, Policy, Queue, Settings, Submission
 
 DOMAIN = "demo.example"
 STATES = frozenset({"delivered", "bounced"})
@@ -27,6 +27,7 @@ def dev(
     exit_: Annotated[bool, Parameter(name="--exit", negative="")] = False,
     listen: str = "127.0.0.1:8080",
     metrics: str = "127.0.0.1:9090",
+    submission: str = "127.0.0.1:2525",
 ) -> int:
     """Start everything here, send a small demo, tell its story and stay up.
 
@@ -41,6 +42,8 @@ def dev(
         Address of the API; another free port is taken when it is in use.
     metrics
         Address of /metrics, likewise.
+    submission
+        Address of SMTP submission, likewise.
     """
     from postalynk.policy import DEV
     from postalynk.service.process import Process
@@ -51,6 +54,7 @@ def dev(
         settings = Settings(
             api=Api(listen=_free(listen, "--listen")),
             metrics=Metrics(listen=_free(metrics, "--metrics")),
+            submission=Submission(listen=_free(submission, "--submission")),
             queue=Queue(url="embedded:queue", partitions=8),
             hot=Hot(url="embedded:hot"),
             delivery=Delivery(smart_host=sink.address, ehlo="dev.postalynk.example"),
@@ -156,7 +160,8 @@ class Demo:
         api, metrics = self._settings.api.listen, self._settings.metrics.listen
         body = f'{{"from":"hello@{DOMAIN}","to":"you@mail.example","subject":"Hi","text":"Hi"}}'
         out.print(
-            f"API      http://{api}\nmetrics  http://{metrics}/metrics\nsink     {self._sink}\n"
+            f"API      http://{api}\nSMTP in  {self._settings.submission.listen}\n"
+            f"metrics  http://{metrics}/metrics\nsink     {self._sink}\n"
             f"API key  {self._key}\n\ntry it:\n\n"
             f"curl -s http://{api}/emails -H 'Authorization: Bearer {self._key}' "
             f"-H 'Content-Type: application/json' \\\n  -d '{body}'\n\n"

@@ -12,6 +12,7 @@ mod keys;
 mod outcomes;
 mod queue;
 mod sink;
+mod submission;
 mod views;
 
 use pyo3::prelude::*;
@@ -32,6 +33,9 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<queue::EmbeddedQueue>()?;
     module.add_class::<queue::EmbeddedConsumer>()?;
     module.add_class::<sink::Sink>()?;
+    module.add_class::<submission::Submission>()?;
+    module.add_class::<submission::SubmissionLogin>()?;
+    module.add_class::<submission::SubmittedMessage>()?;
     module.add_function(wrap_pyfunction!(address::check_header, module)?)?;
     module.add_function(wrap_pyfunction!(address::parse_address, module)?)?;
     module.add_function(wrap_pyfunction!(address::parse_mailbox, module)?)?;

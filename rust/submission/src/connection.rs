@@ -138,7 +138,7 @@ impl Conversation {
                 Some(Event::Login(credentials)) => self.log_in(credentials).await,
                 Some(Event::Message(envelope, content)) => {
                     self.hand_in(envelope, content).await;
-                    self.transaction_at = None;
+                    (self.step_at, self.transaction_at) = (Instant::now(), None);
                 }
             }
         }

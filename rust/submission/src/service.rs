@@ -131,6 +131,15 @@ impl Submission {
             .enable_all()
             .build()
             .map_err(Error::Thread)?;
+        let listeners = {
+            let _entered = runtime.enter();
+            let listener = |(listener, begins_with_tls)| {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                Ok((listener, begins_with_tls))
+            };
+            let listeners: std::io::Result<Vec<_>> = listeners.into_iter().map(listener).collect();
+            listeners.map_err(Error::Thread)?
+        };
         let shared = Arc::clone(&self.shared);
         let thread = Builder::new()
             .name("submission".to_owned())
@@ -183,13 +192,12 @@ fn listen(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-fn run(runtime: &Runtime, listeners: Vec<(TcpListener, bool)>, shared: &Arc<Shared>) {
+type Listeners = Vec<(tokio::net::TcpListener, bool)>;
+
+fn run(runtime: &Runtime, listeners: Listeners, shared: &Arc<Shared>) {
     runtime.block_on(async {
         for (listener, begins_with_tls) in listeners {
-            // It fails outside a runtime or for want of descriptors; then nobody could be served.
-            if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
-                tokio::spawn(accept(listener, begins_with_tls, Arc::clone(shared)));
-            }
+            tokio::spawn(accept(listener, begins_with_tls, Arc::clone(shared)));
         }
         let mut closing = shared.closing.subscribe();
         // The sender lives in `shared`, so waiting cannot fail.
