@@ -102,6 +102,98 @@ class RecordBatch:
     def next_offsets(self) -> dict[_Position, int]:
         """The offset after the last record of each partition in this batch."""
 
+# --- submission --------------------------------------------------------------------------------
+
+@final
+class Submission:
+    """SMTP in: a thread that serves connections and hands up what is to be judged."""
+
+    def __init__(
+        self,
+        *,
+        listen: list[str],
+        listen_tls: list[str],
+        host: str,
+        certificate: tuple[str, str] | None,
+        require_tls: bool,
+        max_message_bytes: int,
+        max_connections: int,
+    ) -> None:
+        """Take the addresses (``ip:port``); nobody is served before `open`.
+
+        ``listen``: TLS by STARTTLS; ``listen_tls``: from the start. ``certificate``: PEM files of
+        chain and key. ``require_tls``: no AUTH without, but on loopback. Raises EngineError when
+        an address is taken, a file is wrong, or keys would cross a network in the clear.
+        """
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens, ``listen`` first."""
+    def open(self) -> None:
+        """Serve from now on; once."""
+    def requests(
+        self, max_requests: int, timeout_ms: int
+    ) -> list[SubmissionLogin | SubmittedMessage] | None:
+        """All that waits; blocks for the first. Empty at the time-out, None once closed."""
+    def admit(self, request_id: int, org: str, key: str) -> None:
+        """Let the client of a login in; its messages will carry ``org`` and ``key``."""
+    def answer(self, request_id: int, text: str) -> None:
+        """Answer a message, or refuse a login: ``CODE E.N.H words`` on one line of ASCII."""
+    def close(self) -> None:
+        """Stop listening, wait up to ten seconds for answers under way, then end `requests`."""
+
+@final
+class SubmissionLogin:
+    """AUTH: somebody to be let in or refused."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def username(self) -> str: ...
+    @property
+    def password(self) -> str: ...
+
+@final
+class SubmittedMessage:
+    """A message to be made durable and answered; header values are unfolded, else as they came."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def org(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def reverse_path(self) -> str: ...
+    @property
+    def recipients(self) -> list[str]: ...
+    @property
+    def raw(self) -> bytes:
+        """The message without Bcc and X-Postalynk-* fields."""
+    @property
+    def from_(self) -> str: ...
+    @property
+    def to(self) -> str: ...
+    @property
+    def cc(self) -> str: ...
+    @property
+    def reply_to(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def message_id(self) -> str:
+        """Without angle brackets; empty: the message has none."""
+    @property
+    def has_date(self) -> bool: ...
+    @property
+    def tags(self) -> list[str]:
+        """X-Postalynk-Tag, in order."""
+    @property
+    def priority(self) -> str:
+        """X-Postalynk-Priority."""
+    @property
+    def idempotency_key(self) -> str:
+        """X-Postalynk-Idempotency-Key."""
+
 # --- codecs ----------------------------------------------------------------------------------
 
 def encode_messages(messages: Sequence[object], partitions: int) -> list[_Append]:

@@ -47,7 +47,7 @@ class AcceptedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A validated message, as `postalynk._engine.encode_messages` wants it.
 
     Times are microseconds since the Unix epoch. `recipients` is the envelope: to, cc and bcc
-    without duplicates, in that order.
+    without duplicates, in that order. With `raw` the fields of the content are shown, not sent.
     """
 
     id: bytes
@@ -72,3 +72,5 @@ class AcceptedMessage(msgspec.Struct, frozen=True, kw_only=True):
     dkim_domain: str
     plan: str
     in_doubt: InDoubt
+    raw: bytes = b""
+    """A whole RFC 5322 message with CRLF line ends; empty: it is composed of the fields above."""

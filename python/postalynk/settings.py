@@ -36,10 +36,22 @@ class Api(Section, frozen=True):
 
 
 class Submission(Section, frozen=True):
-    """SMTP in; accepted as a key today, listened on once SMTP submission is built."""
+    """SMTP in: any user name, an API key as password."""
 
     listen: str = "127.0.0.1:2525"
-    """``host:port``."""
+    """``host:port`` where TLS begins with STARTTLS; empty: none."""
+    listen_tls: str = ""
+    """``host:port`` where TLS begins at once (RFC 8314), such as ``0.0.0.0:465``; empty: none."""
+    tls_certificate: str = ""
+    """PEM file of the certificate chain; empty: no TLS. Read at start."""
+    tls_key: str = ""
+    """PEM file of its private key; empty: it is in the certificate's file."""
+    require_tls: bool = True
+    """No AUTH without TLS, except for clients on loopback, whose octets cross no network."""
+    max_message_bytes: int = 30_000_000
+    """Larger messages are refused with 552 (SIZE, RFC 1870)."""
+    max_connections: int = 1_000
+    """In total; half of them per client address and per organization."""
 
 
 class Metrics(Section, frozen=True):
@@ -248,12 +260,17 @@ def _check(settings: Settings) -> None:
 
     for key, listen in (
         ("api.listen", settings.api.listen),
-        ("submission.listen", settings.submission.listen),
+        ("submission.listen", settings.submission.listen or "none:0"),
+        ("submission.listen_tls", settings.submission.listen_tls or "none:0"),
         ("metrics.listen", settings.metrics.listen),
     ):
         host, _, port = listen.rpartition(":")
         if not host or not port.isdigit() or int(port) > 65_535:
             refuse(key, listen, "write host:port, such as 127.0.0.1:8080")
+    if settings.submission.listen_tls and not settings.submission.tls_certificate:
+        refuse("submission.tls_certificate", "", "name the certificate for listen_tls")
+    if settings.submission.max_connections < 1:
+        refuse("submission.max_connections", settings.submission.max_connections, "use 1 or more")
     partitions = settings.queue.partitions
     if partitions < 1 or partitions > 4096 or partitions & (partitions - 1):
         refuse("queue.partitions", partitions, "use a power of two from 1 to 4096")

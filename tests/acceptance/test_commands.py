@@ -257,6 +257,7 @@ def test_a_second_process_on_the_queue_is_refused_with_the_holder(live: Postalyn
         live,
         POSTALYNK_API__LISTEN=f"127.0.0.1:{free_port()}",
         POSTALYNK_METRICS__LISTEN=f"127.0.0.1:{free_port()}",
+        POSTALYNK_SUBMISSION__LISTEN=f"127.0.0.1:{free_port()}",
     )
     assert done.returncode == 1
     assert f"process {live.process.pid}" in done.stderr

@@ -132,6 +132,9 @@ class Postalynk:
     environ: dict[str, str] = field(default_factory=dict)
     api_port: int = field(default_factory=free_port)
     metrics_port: int = field(default_factory=free_port)
+    smtp_port: int = field(default_factory=free_port)
+    submission: str = ""
+    """More lines of [submission]."""
     process: subprocess.Popen[str] | None = None
     api_key: str = ""
     org: str = ""
@@ -150,6 +153,7 @@ class Postalynk:
         self.config.write_text(
             f'[api]\nlisten = "127.0.0.1:{self.api_port}"\n'
             f'[metrics]\nlisten = "127.0.0.1:{self.metrics_port}"\n'
+            f'[submission]\nlisten = "127.0.0.1:{self.smtp_port}"\n{self.submission}'
             '[queue]\nurl = "embedded:data/queue"\n[hot]\nurl = "embedded:data/hot"\n'
             f"[delivery]\n{relay}{self.delivery}\n{policy}{self.settings}"
         )

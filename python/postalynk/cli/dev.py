@@ -28,6 +28,8 @@ STATES = frozenset({"delivered", "bounced"})
 SETTINGS = """\
 [api]
 listen = "{listen}"
+[submission]
+listen = "{submission}"
 [metrics]
 listen = "{metrics}"
 [queue]
@@ -50,6 +52,7 @@ def dev(
     exit_: Annotated[bool, Parameter(name="--exit", negative="")] = False,
     listen: str = "127.0.0.1:8080",
     metrics: str = "127.0.0.1:9090",
+    submission: str = "127.0.0.1:2525",
 ) -> int:
     """Start everything here, send a small demo, tell its story and stay up.
 
@@ -64,6 +67,8 @@ def dev(
         Address of the API; another free port is taken when it is in use.
     metrics
         Address of /metrics, likewise.
+    submission
+        Address of SMTP submission, likewise.
     """
     from postalynk.policy import DEV
     from postalynk.service.process import Process
@@ -76,6 +81,7 @@ def dev(
             SETTINGS.format(
                 listen=_free(listen, "--listen"),
                 metrics=_free(metrics, "--metrics"),
+                submission=_free(submission, "--submission"),
                 sink=sink.address,
                 policy=DEV,
             )
@@ -183,7 +189,8 @@ class Demo:
         api, metrics = settings.api.listen, settings.metrics.listen
         body = f'{{"from":"hello@{DOMAIN}","to":"you@mail.example","subject":"Hi","text":"Hi"}}'
         out.print(
-            f"API      http://{api}\nmetrics  http://{metrics}/metrics\n"
+            f"API      http://{api}\nSMTP in  {settings.submission.listen}\n"
+            f"metrics  http://{metrics}/metrics\n"
             f"sink     {settings.delivery.smart_host}\n"
             f"API key  {self._key}\n\ntry it:\n\n"
             f"curl -s http://{api}/emails -H 'Authorization: Bearer {self._key}' "

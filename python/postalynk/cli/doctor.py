@@ -103,8 +103,12 @@ def _policy(settings: Settings) -> Finding:
 def _ports(settings: Settings) -> Iterator[Finding]:
     for key, listen in (
         ("api.listen", settings.api.listen),
+        ("submission.listen", settings.submission.listen),
+        ("submission.listen_tls", settings.submission.listen_tls),
         ("metrics.listen", settings.metrics.listen),
     ):
+        if not listen:
+            continue
         host, _, port = listen.rpartition(":")
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

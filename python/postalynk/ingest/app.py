@@ -85,10 +85,10 @@ class IngestContext:
     """Microseconds since the Unix epoch."""
 
 
-def build_app(context: IngestContext) -> App:
-    """The application, for one event loop; the server's lifespan events stop it cleanly."""
+def intake_parts(context: IngestContext) -> IntakeParts:
+    """What the accept routes and SMTP submission share: one acceptor, one set of keys."""
     acceptor = Acceptor(context.queue, context.metrics)
-    parts = IntakeParts(
+    return IntakeParts(
         directory=context.directory,
         acceptor=acceptor,
         idempotency=Idempotency(context.queue, acceptor, context.clock),
@@ -99,6 +99,14 @@ def build_app(context: IngestContext) -> App:
         max_body_bytes=context.settings.max_body_bytes,
         clock=context.clock,
     )
+
+
+def build_app(context: IngestContext, parts: IntakeParts | None = None) -> App:
+    """The application, for one event loop; the server's lifespan events stop it cleanly.
+
+    ``parts`` is given where SMTP submission shares it; that must stop before the application.
+    """
+    parts = parts or intake_parts(context)
     intake = Intake(parts)
     reading = _Reading(context, parts)
     pages = Starlette(

@@ -1,4 +1,4 @@
-"""The one file of this room that calls the engine: codecs, ids, addresses and header rules."""
+"""The one file of this room that calls the engine: codecs, ids, addresses, SMTP in."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 from postalynk._engine import (
     EventColumns,
+    Submission,
+    SubmissionLogin,
+    SubmittedMessage,
     check_header,
     encode_messages,
     new_message_id,
+    parse_address,
     parse_mailbox,
     partition_of,
 )
@@ -18,10 +22,14 @@ if TYPE_CHECKING:
     from postalynk._engine import RecordBatch
 
 __all__ = [
+    "Submission",
+    "SubmissionLogin",
+    "SubmittedMessage",
     "accepted_ids",
     "check_header",
     "encode_messages",
     "new_message_id",
+    "parse_address",
     "parse_mailbox",
     "partition_of",
 ]

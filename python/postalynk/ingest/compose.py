@@ -28,7 +28,7 @@ class ForeignDomain(Flaw):
 class Composer:
     """Composes the messages of one request of one organization, at one moment."""
 
-    __slots__ = ("_directory", "_is_signing", "_organization", "_senders", "now_us")
+    __slots__ = ("_directory", "_is_signing", "_senders", "now_us", "organization")
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Composer:
     ) -> None:
         self._directory = directory
         self._is_signing = is_signing
-        self._organization = organization
+        self.organization = organization
         self._senders: dict[str, Sender] = {}
         self.now_us = now_us
 
@@ -51,10 +51,10 @@ class Composer:
             mailbox = checks.mailbox(text)
             name = mailbox.address.rpartition("@")[2]
             domain = self._directory.domain(name)
-            if domain is None or domain.org != self._organization.id:
+            if domain is None or domain.org != self.organization.id:
                 raise ForeignDomain(
                     f"the domain {name} is not one of your organization",
-                    f"add it: postalynk domain add {name} --org {self._organization.id}",
+                    f"add it: postalynk domain add {name} --org {self.organization.id}",
                 )
             found = (mailbox, name, name if self._is_signing and domain.keys else "")
             self._senders[text] = found
@@ -78,7 +78,7 @@ class Composer:
         expires_at_us = 0
         if request.expires_at is not None:
             expires_at_us = checks.in_future(checks.to_us(request.expires_at), self.now_us)
-        organization = self._organization
+        organization = self.organization
         return AcceptedMessage(
             id=message_id,
             org=organization.id,

@@ -23,7 +23,8 @@ from postalynk.control.operations import Control
 from postalynk.control.secrets import load as load_master_key
 from postalynk.engine import open_engine
 from postalynk.errors import PostalynkError, StorageError
-from postalynk.ingest.app import IngestContext, Readiness, build_app
+from postalynk.ingest.app import IngestContext, Readiness, build_app, intake_parts
+from postalynk.ingest.submission import SubmissionServer, bind_submission
 from postalynk.observability import Metrics, QueueDepth, configure_logs, get_logger
 from postalynk.policy import DEFAULT, Pools
 from postalynk.policy import load as load_policies
@@ -69,8 +70,8 @@ class Process:
         log_level: str = "info",
         progress: Callable[[str], None] = lambda _step: None,
     ) -> None:
-        """``with_api`` False: no HTTP API. ``is_sink_only``: nothing leaves but to the smart host.
-        ``progress`` is told each step in words.
+        """``with_api`` False: no HTTP API and no SMTP submission. ``is_sink_only``: nothing leaves
+        but to the smart host. ``progress`` is told each step in words.
         """
         self._settings = settings
         self._with_api = with_api
@@ -115,6 +116,7 @@ class Process:
         settings = self._settings
         # Bound first: an address in use should not cost a restore.
         api = bind(settings.api.listen, "api.listen") if self._with_api else None
+        submission = bind_submission(settings) if self._with_api else None
         exposed = bind(settings.metrics.listen, "metrics.listen")
         directory = control_directory(settings)
         queue = open_queue(settings)
@@ -150,8 +152,14 @@ class Process:
                 settings=settings.api,
                 is_signing=settings.delivery.sign,
             )
-            await self._listen(opened, build_app(context), api)
+            accepting = intake_parts(context)
+            await self._listen(opened, build_app(context, accepting), api)
             self._progress(f"API on http://{settings.api.listen}")
+            if submission is not None:
+                server = SubmissionServer(submission, accepting)
+                server.open()
+                opened.push_async_callback(server.close)
+                self._progress(f"SMTP submission on {', '.join(submission.addresses)}")
 
     def _open_engine(self, opened: AsyncExitStack, queue: EmbeddedQueue, control: Control) -> Parts:
         """The engine with keys and pools that follow the control state."""

@@ -47,6 +47,7 @@ struct AcceptedMessage {
     html: PyBackedStr,
     headers: Vec<(String, String)>,
     attachments: Vec<Attachment>,
+    raw: PyBackedBytes,
     tags: Vec<(String, String)>,
     message_id: String,
     dkim_domain: String,
@@ -109,7 +110,9 @@ fn in_doubt(name: &str) -> PyResult<InDoubt> {
 impl AcceptedMessage {
     fn size_bytes(&self) -> u32 {
         let attached: usize = self.attachments.iter().map(|a| a.content.len()).sum();
-        u32::try_from(self.text.len() + self.html.len() + attached).unwrap_or(u32::MAX)
+        let composed = self.text.len() + self.html.len() + attached;
+        // One of the two is empty.
+        u32::try_from(composed + self.raw.len()).unwrap_or(u32::MAX)
     }
 
     fn tags(&self) -> Vec<Tag> {
@@ -145,31 +148,17 @@ impl AcceptedMessage {
     }
 
     fn message(self, lane: Lane) -> PyResult<Message> {
+        let tags = self.tags();
+        let wish = in_doubt(&self.in_doubt)?;
         let attachment = |a: Attachment| AttachmentRecord {
             filename: a.filename,
             content_type: a.content_type,
             content_id: a.content_id,
             content: Bytes::from_owner(a.content),
         };
-        let tags = self.tags();
-        Ok(Message {
-            id: Bytes::copy_from_slice(&self.id),
-            org: self.org,
-            accepted_at_us: self.accepted_at_us,
-            expires_at_us: self.expires_at_us,
-            lane: lane.into(),
-            reverse_path: self.reverse_path,
-            recipients: self
-                .recipients
-                .into_iter()
-                .map(|address| Recipient { address })
-                .collect(),
-            message_id: self.message_id,
-            tags,
-            dkim_domain: self.dkim_domain,
-            plan: self.plan,
-            in_doubt: in_doubt(&self.in_doubt)?.into(),
-            content: Some(Content::Composed(Composed {
+        let header = |(name, value)| Header { name, value };
+        let content = if self.raw.is_empty() {
+            Content::Composed(Composed {
                 from: Some(mailbox(self.from_)),
                 to: mailboxes(self.to),
                 cc: mailboxes(self.cc),
@@ -177,13 +166,27 @@ impl AcceptedMessage {
                 subject: self.subject,
                 text: borrowed(self.text),
                 html: borrowed(self.html),
-                headers: self
-                    .headers
-                    .into_iter()
-                    .map(|(name, value)| Header { name, value })
-                    .collect(),
+                headers: self.headers.into_iter().map(header).collect(),
                 attachments: self.attachments.into_iter().map(attachment).collect(),
-            })),
+            })
+        } else {
+            Content::Raw(Bytes::from_owner(self.raw))
+        };
+        let recipient = |address| Recipient { address };
+        Ok(Message {
+            id: Bytes::copy_from_slice(&self.id),
+            org: self.org,
+            accepted_at_us: self.accepted_at_us,
+            expires_at_us: self.expires_at_us,
+            lane: lane.into(),
+            reverse_path: self.reverse_path,
+            recipients: self.recipients.into_iter().map(recipient).collect(),
+            message_id: self.message_id,
+            tags,
+            dkim_domain: self.dkim_domain,
+            plan: self.plan,
+            in_doubt: wish.into(),
+            content: Some(content),
         })
     }
 }

@@ -15,6 +15,7 @@ mod queue;
 mod routing;
 mod signer;
 mod sink;
+mod submission;
 mod views;
 
 use pyo3::prelude::*;
@@ -36,6 +37,9 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<queue::EmbeddedConsumer>()?;
     module.add_class::<signer::DkimSigner>()?;
     module.add_class::<sink::Sink>()?;
+    module.add_class::<submission::Submission>()?;
+    module.add_class::<submission::SubmissionLogin>()?;
+    module.add_class::<submission::SubmittedMessage>()?;
     module.add_function(wrap_pyfunction!(address::check_header, module)?)?;
     module.add_function(wrap_pyfunction!(address::parse_address, module)?)?;
     module.add_function(wrap_pyfunction!(address::parse_mailbox, module)?)?;

@@ -17,8 +17,9 @@
 //! [`MAX_REPLY_LINE`] × [`MAX_REPLY_LINES`] beside the content itself.
 //! **Laws.** `law_any_split_same_events`, `law_stuffing_inverts`, `law_one_end_of_data`,
 //! `law_parser_never_panics`, `law_every_transaction_settles_once`.
+//! **The other side.** [`server`] is the receiver of a submission, by the same rules.
 //! **Not here.** Sockets, TLS, DNS, pools, deadlines in real time (`postalynk-delivery`); BDAT,
-//! LIMITS, DSN parameters, REQUIRETLS.
+//! LIMITS, DSN parameters and REQUIRETLS of the client.
 #![forbid(unsafe_code)]
 
 mod address;
@@ -28,6 +29,7 @@ mod content;
 mod event;
 mod output;
 mod reply;
+pub mod server;
 mod timeout;
 mod transaction;
 

@@ -89,19 +89,21 @@ class Service:
         self.settings = settings or Api()
         self.app = self.build()
 
+    def context(self) -> IngestContext:
+        """What the application and SMTP submission are made from."""
+        return IngestContext(
+            queue=self.queue,
+            directory=self.control.directory,
+            reader=self.reader,
+            readiness=lambda: self.readiness,
+            metrics=self.metrics,
+            settings=self.settings,
+            clock=self.clock,
+        )
+
     def build(self) -> Any:
         """Another application over the same queue, as after a restart."""
-        return build_app(
-            IngestContext(
-                queue=self.queue,
-                directory=self.control.directory,
-                reader=self.reader,
-                readiness=lambda: self.readiness,
-                metrics=self.metrics,
-                settings=self.settings,
-                clock=self.clock,
-            )
-        )
+        return build_app(self.context())
 
     def client(self, api_key: str | None = None, app: Any = None) -> httpx.AsyncClient:
         """A client with a bearer key, the own organization's by default."""

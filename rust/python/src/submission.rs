@@ -1,0 +1,155 @@
+//! SMTP in for Python: requests up, answers down.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use postalynk_submission::{Account, Options, Request, Submission as Inner};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::error::engine_error;
+
+/// See the stub.
+#[pyclass(frozen, get_all)]
+pub(crate) struct SubmissionLogin {
+    id: u64,
+    username: String,
+    password: String,
+}
+
+/// See the stub.
+#[pyclass(frozen, get_all)]
+pub(crate) struct SubmittedMessage {
+    id: u64,
+    org: String,
+    key: String,
+    reverse_path: String,
+    recipients: Vec<String>,
+    raw: Py<PyBytes>,
+    from_: String,
+    to: String,
+    cc: String,
+    reply_to: String,
+    subject: String,
+    message_id: String,
+    has_date: bool,
+    tags: Vec<String>,
+    priority: String,
+    idempotency_key: String,
+}
+
+fn request(py: Python<'_>, request: Request) -> PyResult<Py<PyAny>> {
+    match request {
+        Request::Login(id, credentials) => {
+            let login = SubmissionLogin {
+                id,
+                username: credentials.username,
+                password: credentials.password,
+            };
+            Ok(Py::new(py, login)?.into_any())
+        }
+        Request::Message(id, message) => {
+            let (account, envelope, head) = (message.account, message.envelope, message.head);
+            let recipients = envelope.recipients.iter();
+            let submitted = SubmittedMessage {
+                id,
+                org: account.org,
+                key: account.key,
+                reverse_path: envelope.reverse_path.as_str().to_owned(),
+                recipients: recipients.map(|r| r.path.as_str().to_owned()).collect(),
+                raw: PyBytes::new(py, &head.raw).unbind(),
+                from_: head.from,
+                to: head.to,
+                cc: head.cc,
+                reply_to: head.reply_to,
+                subject: head.subject,
+                message_id: head.message_id,
+                has_date: head.has_date,
+                tags: head.tags,
+                priority: head.priority,
+                idempotency_key: head.idempotency_key,
+            };
+            Ok(Py::new(py, submitted)?.into_any())
+        }
+    }
+}
+
+fn addresses(listen: Vec<String>) -> PyResult<Vec<SocketAddr>> {
+    let address = |text: String| {
+        text.parse()
+            .map_err(|_| PyValueError::new_err(format!("{text:?} is no address:port")))
+    };
+    listen.into_iter().map(address).collect()
+}
+
+/// See the stub.
+#[pyclass(frozen)]
+pub(crate) struct Submission {
+    inner: Inner,
+}
+
+#[pymethods]
+impl Submission {
+    #[new]
+    #[pyo3(signature = (
+        *, listen, listen_tls, host, certificate, require_tls, max_message_bytes, max_connections,
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments, one a setting")]
+    fn new(
+        listen: Vec<String>,
+        listen_tls: Vec<String>,
+        host: String,
+        certificate: Option<(PathBuf, PathBuf)>,
+        require_tls: bool,
+        max_message_bytes: u64,
+        max_connections: u64,
+    ) -> PyResult<Self> {
+        let inner = Inner::bind(Options {
+            listen: addresses(listen)?,
+            listen_tls: addresses(listen_tls)?,
+            host,
+            certificate,
+            requires_tls: require_tls,
+            max_message_bytes,
+            max_connections,
+            ..Options::default()
+        });
+        inner.map(|inner| Self { inner }).map_err(engine_error)
+    }
+
+    #[getter]
+    fn addresses(&self) -> Vec<String> {
+        self.inner.addresses().iter().map(ToString::to_string).collect()
+    }
+
+    fn open(&self) -> PyResult<()> {
+        self.inner.open().map_err(engine_error)
+    }
+
+    fn requests(
+        &self,
+        py: Python<'_>,
+        max_requests: usize,
+        timeout_ms: u64,
+    ) -> PyResult<Option<Vec<Py<PyAny>>>> {
+        let timeout = Duration::from_millis(timeout_ms);
+        let taken = py.detach(|| self.inner.requests(max_requests, timeout));
+        taken
+            .map(|requests| requests.into_iter().map(|r| request(py, r)).collect())
+            .transpose()
+    }
+
+    fn admit(&self, request_id: u64, org: String, key: String) {
+        self.inner.admit(request_id, Account { org, key });
+    }
+
+    fn answer(&self, request_id: u64, text: &str) {
+        self.inner.answer(request_id, text);
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.inner.close());
+    }
+}

@@ -1,0 +1,108 @@
+//! Where connections hand in what they want judged, and wait for the answer.
+//!
+//! **Model.** A queue that is taken as a whole, and a waiting list by id. An id that nobody waits
+//! for any more (the client was told to come again) is answered to no one.
+
+use crate::head::Head;
+use parking_lot::{Condvar, Mutex};
+use postalynk_smtp::server::{Answer, Credentials, Envelope};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// Whose connection it is, in the words of whoever admitted it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The organization; limits are per organization.
+    pub org: String,
+    /// Which of its keys.
+    pub key: String,
+}
+
+/// A message with its envelope.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Who sends it.
+    pub account: Account,
+    /// Who gets it.
+    pub envelope: Envelope,
+    /// What its header says, and its octets.
+    pub head: Head,
+}
+
+/// Something to judge.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Answer with [`Submission::admit`](crate::Submission::admit), or a refusal.
+    Login(u64, Credentials),
+    /// Answer once it is durable, or with a refusal.
+    Message(u64, Box<Message>),
+}
+
+/// The judgement.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Admitted(Account),
+    Answered(Answer),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Verdict>>>,
+    last: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    requests: VecDeque<Request>,
+    is_closed: bool,
+}
+
+impl Desk {
+    /// Hands in a request made with the id given, and waits.
+    pub(crate) async fn ask(
+        &self,
+        limit: Duration,
+        request: impl FnOnce(u64) -> Request,
+    ) -> Option<Verdict> {
+        let id = self.last.fetch_add(1, Ordering::Relaxed);
+        let (verdict, judged) = oneshot::channel();
+        self.waiting.lock().insert(id, verdict);
+        self.queue.lock().requests.push_back(request(id));
+        self.arrived.notify_one();
+        let answer = tokio::time::timeout(limit, judged).await;
+        self.waiting.lock().remove(&id);
+        answer.ok()?.ok()
+    }
+
+    /// Up to `max` requests, in order, once there is one; none at the time-out, `None` at the end.
+    pub(crate) fn take(&self, max: usize, timeout: Duration) -> Option<Vec<Request>> {
+        let deadline = Instant::now() + timeout;
+        let mut queue = self.queue.lock();
+        while queue.requests.is_empty() && !queue.is_closed {
+            if self.arrived.wait_until(&mut queue, deadline).timed_out() {
+                return Some(Vec::new());
+            }
+        }
+        if queue.requests.is_empty() {
+            return None;
+        }
+        let count = queue.requests.len().min(max);
+        Some(queue.requests.drain(..count).collect())
+    }
+
+    pub(crate) fn judge(&self, id: u64, verdict: Verdict) {
+        if let Some(waiting) = self.waiting.lock().remove(&id) {
+            // A client that hung up meanwhile hears nothing; its message is kept all the same.
+            let _ = waiting.send(verdict);
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        self.queue.lock().is_closed = true;
+        self.arrived.notify_all();
+    }
+}

@@ -1,0 +1,33 @@
+//! SMTP in: mail from applications, handed up in batches and acknowledged once it is durable.
+//!
+//! **Problem.** An acknowledgement must follow a durable append, an append costs an fdatasync, and
+//! who may send what is known in Python. One call per message would be slow thrice.
+//! **Model.** One thread with a current-thread runtime serves all connections; the protocol is
+//! `postalynk_smtp::server`. Logins and messages queue at a desk; above, [`Submission::requests`]
+//! takes everything that waits, one group commit makes it durable, and each is answered by its
+//! id ([`Submission::admit`], [`Submission::answer`]). So group commit spans connections, and a
+//! connection has at most one request under way: the desk is bounded by the connections.
+//! **What changes in a message.** `Bcc`, `Resent-Bcc` and `X-Postalynk-*` fields are taken out
+//! ([`Head`]); above, a missing `Date` and `Message-ID` are put in front. All else stays as it is.
+//! **Bounds.** Connections in total and half of them per address and per organization; octets of
+//! content held, likewise ([`Options`]); a deadline for the login, for each command and for a
+//! whole transaction, so one octet a second holds nothing for long.
+//! **Invariants.** 250 after content only when [`Submission::answer`] said so. A connection that
+//! is closed by us is told why.
+//! **Not here.** Keys, domains, the queue (Python); BINARYMIME; reloading a certificate.
+#![forbid(unsafe_code)]
+
+mod connection;
+mod desk;
+mod error;
+mod head;
+mod options;
+mod service;
+mod shares;
+mod tls;
+
+pub use desk::{Account, Message, Request};
+pub use error::Error;
+pub use head::Head;
+pub use options::{Options, Timeouts};
+pub use service::Submission;
