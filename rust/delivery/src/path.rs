@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::ahead::Ahead;
 use crate::breaker::Breaker;
 use crate::destination::Destination;
+use crate::habits::Habits;
 use crate::pace::Pace;
 use crate::pools::Source;
 use crate::prepare::Mail;
@@ -47,6 +48,7 @@ pub(crate) struct State {
     pub(crate) hungry: usize,
     pub(crate) breaker: Breaker,
     pub(crate) pace: Pace,
+    pub(crate) habits: Habits,
     pub(crate) used_at: Option<Instant>,
 }
 
@@ -81,6 +83,32 @@ impl State {
         let proven = 2 * self.established + 1;
         let wanted = self.backlog().div_ceil(BACKLOG_PER_CONNECTION);
         wanted.min(limits.connections).min(useful).min(proven)
+    }
+
+    /// The next job, and those behind it that can share its transaction: one message's recipients
+    /// that took the same route. An address that needs SMTPUTF8 keeps to its kind, for a receiver
+    /// without it takes none of a transaction that has one.
+    pub(crate) fn next_group(&mut self, limits: &Limits) -> Option<Vec<Job>> {
+        let first = self.ready.pop()?;
+        let delivery = Arc::clone(&first.delivery);
+        let most = self.habits.recipients.min(limits.burst());
+        if delivery.message().recipients.len() < 2 || most < 2 {
+            return Some(vec![first]);
+        }
+        let is_alike = |job: &Job| {
+            job.delivery.record.id() == delivery.record.id()
+                && job.delivery.address().is_ascii() == delivery.address().is_ascii()
+                && job.pool == first.pool
+                && (Arc::ptr_eq(&job.route, &first.route) || job.route == first.route)
+        };
+        let lane = delivery.lane_index();
+        let others = self
+            .ready
+            .pop_alike(lane, delivery.org(), most - 1, is_alike);
+        let mut group = Vec::with_capacity(1 + others.len());
+        group.push(first);
+        group.extend(others);
+        Some(group)
     }
 
     /// Messages to have composed in time for all connections: one to send, one to follow it.

@@ -18,7 +18,7 @@
 //! **Laws.** `law_any_split_same_events`, `law_stuffing_inverts`, `law_one_end_of_data`,
 //! `law_parser_never_panics`, `law_every_transaction_settles_once`.
 //! **Not here.** Sockets, TLS, DNS, pools, deadlines in real time (`postalynk-delivery`); BDAT,
-//! LIMITS, DSN parameters, REQUIRETLS.
+//! DSN parameters, REQUIRETLS.
 #![forbid(unsafe_code)]
 
 mod address;
@@ -26,6 +26,7 @@ mod capabilities;
 mod client;
 mod content;
 mod event;
+mod limits;
 mod output;
 mod reply;
 mod timeout;
@@ -36,6 +37,7 @@ pub use capabilities::Capabilities;
 pub use client::{Client, Config, StartTls, SubmitError};
 pub use content::{Content, ContentError};
 pub use event::{CloseReason, Event, ProtocolError};
+pub use limits::Limits;
 pub use reply::{
     EnhancedCode, MAX_REPLY_LINE, MAX_REPLY_LINES, Reply, ReplyError, ReplyLine, ReplyParser,
     parse_reply_line,
