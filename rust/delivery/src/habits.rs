@@ -4,7 +4,9 @@
 //! eleventh; asking it a hundred times an hour costs both sides.
 //! **Model.** Every path remembers the most recipients its receiver takes. A 452 or 552 from some
 //! RCPT on to the last (RFC 5321, 4.5.3.1.10) teaches it; what was refused that way leaves again at
-//! once in a transaction of its own, which is no attempt.
+//! once in a transaction of its own, which is no attempt. It also remembers how many messages may be
+//! in flight with CHUNKING (RFC 3030): none, for good, once BDAT was refused or a connection was
+//! lost around the first chunk.
 //! **Laws.** `law_rest_shrinks`: what is sent again is always less than what was sent.
 //! **Not here.** LIMITS (RFC 9422), which holds on one connection only.
 
@@ -18,17 +20,27 @@ const MOST_RECIPIENTS: usize = 100;
 pub(crate) struct Habits {
     /// Recipients of one transaction.
     pub(crate) recipients: usize,
+    /// Messages in flight with CHUNKING that a new connection begins with; 0: DATA.
+    pub(crate) chunk_window: usize,
 }
 
 impl Default for Habits {
     fn default() -> Self {
         Self {
             recipients: MOST_RECIPIENTS,
+            chunk_window: 1,
         }
     }
 }
 
 impl Habits {
+    /// A connection ended that had shown this.
+    pub(crate) fn showed_window(&mut self, chunk_window: usize) {
+        if self.chunk_window > 0 {
+            self.chunk_window = chunk_window;
+        }
+    }
+
     /// The receiver took so many and no more.
     pub(crate) fn took_only(&mut self, recipients: usize) {
         self.recipients = self.recipients.min(recipients.max(1));

@@ -111,9 +111,11 @@ impl State {
         Some(group)
     }
 
-    /// Messages to have composed in time for all connections: one to send, one to follow it.
+    /// Messages to have composed in time for all connections: one to send, one to follow it, or as
+    /// many as CHUNKING lets be in flight.
     pub(crate) fn look_ahead(&self, wanted: usize) -> usize {
-        2 * wanted.max(self.connections) + 2
+        let each = self.habits.chunk_window.max(2);
+        each * wanted.max(self.connections) + 2
     }
 
     /// How long what comes now would wait, as far as anyone knows.

@@ -195,36 +195,43 @@ pub(crate) fn work(
 }
 
 fn prepare(jobs: Vec<Job>, signers: &Signers) -> (Option<Box<Mail>>, Vec<(Job, Unfit)>) {
-    let Some(first) = jobs.first() else {
-        return (None, Vec::new());
+    let (recipients, mut unfit) = address(jobs);
+    let Some(first) = recipients.first() else {
+        return (None, unfit);
     };
     let now_s = clock::wall_us() / 1_000_000;
-    let message = first.delivery.message();
+    let (message, ops) = (first.job.delivery.message(), &first.job.route.headers);
     let signers = signers.of(&message.dkim_domain);
     let made = if signers.is_empty() && !message.dkim_domain.is_empty() {
         let reason = format!("no DKIM key for {} is loaded", message.dkim_domain);
         Err(Unfit::NoKey(reason))
     } else {
         // A bug in composing must cost its message, not the worker and all others.
-        let making = AssertUnwindSafe(|| make(message, &first.route.headers, (signers, now_s)));
+        let making = AssertUnwindSafe(|| make(message, ops, (signers, now_s)));
         catch_unwind(making)
             .unwrap_or_else(|_| Err("composing the message crashed".to_owned()))
             .map_err(Unfit::Content)
     };
     match made {
-        Ok(made) => address(jobs, made),
+        Ok((reverse_path, content)) => {
+            let mail = Mail {
+                reverse_path,
+                recipients,
+                content,
+                requeued: 0,
+            };
+            (Some(Box::new(mail)), unfit)
+        }
         Err(reason) => {
-            let unfit = jobs.into_iter().map(|job| (job, reason.clone()));
-            (None, unfit.collect())
+            let jobs = recipients.into_iter().map(|to| to.job);
+            unfit.extend(jobs.map(|job| (job, reason.clone())));
+            (None, unfit)
         }
     }
 }
 
-/// Gives the message its recipients; an address that no RCPT can hold costs only itself.
-fn address(
-    jobs: Vec<Job>,
-    (reverse_path, content): (ReversePath, Content),
-) -> (Option<Box<Mail>>, Vec<(Job, Unfit)>) {
+/// An address that no RCPT can hold costs only itself.
+fn address(jobs: Vec<Job>) -> (Vec<Addressed>, Vec<(Job, Unfit)>) {
     let mut recipients = Vec::with_capacity(jobs.len());
     let mut unfit = Vec::new();
     for job in jobs {
@@ -233,15 +240,7 @@ fn address(
             Err(error) => unfit.push((job, Unfit::Content(format!("RCPT TO: {error}")))),
         }
     }
-    let mail = (!recipients.is_empty()).then(|| {
-        Box::new(Mail {
-            reverse_path,
-            recipients,
-            content,
-            requeued: 0,
-        })
-    });
-    (mail, unfit)
+    (recipients, unfit)
 }
 
 fn make(

@@ -140,7 +140,10 @@ fn one_refusal_costs_one_recipient() {
     );
     assert_eq!(worker.first(Kind::Bounced).address, "bounce@one.test");
     assert_eq!(worker.first(Kind::Deferred).address, "defer@one.test");
-    assert_eq!(recipients(&received), [vec!["a@one.test"], vec!["defer@one.test"]]);
+    assert_eq!(
+        recipients(&received),
+        [vec!["a@one.test"], vec!["defer@one.test"]]
+    );
 }
 
 #[test]

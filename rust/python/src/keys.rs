@@ -34,7 +34,10 @@ pub(crate) fn signer(
 
 /// The message with a DKIM-Signature in front.
 #[pyfunction]
-#[allow(clippy::too_many_arguments, reason = "the six of the stub, and the interpreter")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "the six of the stub, and the interpreter"
+)]
 pub(crate) fn dkim_sign<'py>(
     py: Python<'py>,
     message: &[u8],

@@ -10,15 +10,15 @@
 //! applies now and the driver enforces it.
 //! **Steady state.** With PIPELINING the content and final dot of one message and the whole
 //! envelope of the next leave in one vectored write (RFC 2920, section 3.1): one round trip a
-//! message.
+//! message. Where CHUNKING is offered too, whole messages leave ahead of the replies to those before.
 //! **Invariants.** Whatever leaves is free of bare CR and LF, and the end of data appears exactly
 //! once a message: [`Content`] and the envelope types cannot hold anything else. Every submitted
 //! transaction ends in exactly one [`TransactionDone`] or one [`Unfinished`]. Memory is bounded by
 //! [`MAX_REPLY_LINE`] × [`MAX_REPLY_LINES`] beside the content itself.
 //! **Laws.** `law_any_split_same_events`, `law_stuffing_inverts`, `law_one_end_of_data`,
 //! `law_parser_never_panics`, `law_every_transaction_settles_once`.
-//! **Not here.** Sockets, TLS, DNS, pools, deadlines in real time (`postalynk-delivery`); BDAT,
-//! DSN parameters, REQUIRETLS.
+//! **Not here.** Sockets, TLS, DNS, pools, deadlines in real time (`postalynk-delivery`);
+//! BINARYMIME, DSN parameters, REQUIRETLS.
 #![forbid(unsafe_code)]
 
 mod address;

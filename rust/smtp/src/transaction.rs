@@ -116,8 +116,10 @@ pub(crate) struct Open {
     pub(crate) settled: bool,
     /// MAIL was accepted, so the receiver holds an envelope.
     pub(crate) mail_accepted: bool,
-    /// Stream position just after the final dot, once content was queued.
+    /// Stream position just after the final dot or the last chunk, once content was queued.
     pub(crate) dot_at: Option<u64>,
+    /// Its content is a chunk.
+    pub(crate) is_chunk: bool,
 }
 
 impl Open {
@@ -130,6 +132,7 @@ impl Open {
             settled: false,
             mail_accepted: false,
             dot_at: None,
+            is_chunk: false,
         }
     }
 

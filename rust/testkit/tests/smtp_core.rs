@@ -39,6 +39,7 @@ fn run(sink: &Sink, envelopes: &[&[&str]]) -> Ran {
     let mut client = Client::new(Config {
         ehlo_name,
         starttls: StartTls::Never,
+        chunk_window: 1,
     });
     let mut queue = envelopes.iter().zip(1..);
     let mut ran = Ran::default();

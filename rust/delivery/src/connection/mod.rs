@@ -13,7 +13,9 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering::AcqRel;
 use std::time::{Duration, Instant};
 
-use postalynk_smtp::{CloseReason, Event, Phase, Reply, SubmitError, Transaction, TransactionId};
+use postalynk_smtp::{
+    CloseReason, Event, Phase, ProtocolError, Reply, SubmitError, Transaction, TransactionId,
+};
 
 use crate::classify::{Class, classify};
 use crate::clock;
@@ -43,7 +45,10 @@ pub(crate) async fn run(shard: Rc<Shard>, path: Rc<Path>) {
             let mut connection = Connection::new(&shard, &path, session);
             let why = connection.serve().await;
             connection.lose(&why);
-            path.state.borrow_mut().established -= 1;
+            let window = connection.session.driver.client.chunk_window();
+            let mut state = path.state.borrow_mut();
+            state.habits.showed_window(window);
+            state.established -= 1;
         }
         Err(failure) => shard.connect_failed(&path, &failure),
     }
@@ -69,6 +74,8 @@ struct Why {
     class: Class,
     reply: Option<Reply>,
     reason: String,
+    /// It was about how we speak: what is not in doubt is sent again at once, in another way.
+    is_manner: bool,
 }
 
 struct Connection<'a> {
@@ -130,6 +137,7 @@ impl<'a> Connection<'a> {
         while let Some(event) = self.session.driver.client.next_event() {
             match event {
                 Event::TransactionDone(done) => self.done(done),
+                Event::Returned(id) => self.returned(id),
                 Event::Closed(reason) => return Some(why_closed(reason)),
                 Event::Ready(_) | Event::StartTls | Event::StartTlsRefused(_) => {}
             }
@@ -255,33 +263,31 @@ impl<'a> Connection<'a> {
         mail.recipients.len().min(most)
     }
 
-    /// Notes the attempt whose content is queued, before any of it leaves.
+    /// Notes the attempts whose content is queued, before any of it leaves.
     fn journal(&mut self) -> std::io::Result<()> {
-        let Some(id) = self.session.driver.client.sending() else {
-            return Ok(());
-        };
-        let Some(open) = self.open.iter_mut().find(|open| open.id == id) else {
-            return Ok(());
-        };
-        if open.content_at.is_some() {
-            return Ok(());
-        }
-        open.content_at = Some(clock::now());
-        let journal = &self.shard.links.shared.journal;
-        let at_us = clock::wall_us();
-        for to in &open.mail.recipients {
-            let delivery = &to.job.delivery;
-            let slot = journal.begin(delivery.key(), delivery.attempt(), at_us)?;
-            open.slots.push(slot);
+        for id in self.session.driver.client.sending() {
+            let open = self.open.iter_mut().find(|open| open.id == id);
+            let Some(open) = open.filter(|open| open.content_at.is_none()) else {
+                continue;
+            };
+            open.content_at = Some(clock::now());
+            let journal = &self.shard.links.shared.journal;
+            let at_us = clock::wall_us();
+            for to in &open.mail.recipients {
+                let delivery = &to.job.delivery;
+                let slot = journal.begin(delivery.key(), delivery.attempt(), at_us)?;
+                open.slots.push(slot);
+            }
         }
         Ok(())
     }
 
     fn note_sent(&mut self) {
-        let sending = self.session.driver.client.sending();
-        let open = self.open.iter_mut().find(|open| Some(open.id) == sending);
-        if let Some(open) = open.filter(|open| open.sent_at.is_none()) {
-            open.sent_at = Some(clock::now());
+        for id in self.session.driver.client.sending() {
+            let open = self.open.iter_mut().find(|open| open.id == id);
+            if let Some(open) = open.filter(|open| open.sent_at.is_none()) {
+                open.sent_at = Some(clock::now());
+            }
         }
     }
 
@@ -367,6 +373,7 @@ fn transport(reason: String) -> Why {
         class: Class::Transport,
         reply: None,
         reason,
+        is_manner: false,
     }
 }
 
@@ -375,10 +382,12 @@ fn why_closed(reason: CloseReason) -> Why {
         CloseReason::ServiceClosing(reply) | CloseReason::Refused(reply) => Why {
             class: classify(&reply, Phase::Mail),
             reason: reply.to_string(),
+            is_manner: false,
             reply: Some(reply),
         },
         CloseReason::Protocol(error) => Why {
             class: Class::Protocol,
+            is_manner: matches!(error, ProtocolError::ChunkingRefused { .. }),
             reply: None,
             reason: error.to_string(),
         },

@@ -44,7 +44,19 @@ impl Connection<'_> {
             }
         }
         let took = clock::now() - open.began;
-        self.path.state.borrow_mut().pace.complete(recipients, took);
+        let window = self.session.driver.client.chunk_window();
+        let mut state = self.path.state.borrow_mut();
+        state.pace.complete(recipients, took);
+        if self.session.driver.client.capabilities().chunking {
+            state.habits.showed_window(window);
+        }
+    }
+
+    /// Sent ahead in vain.
+    pub(super) fn returned(&mut self, id: TransactionId) {
+        if let Some(open) = self.close(id) {
+            self.requeue(open);
+        }
     }
 
     fn delivered(&self, open: &Open, index: usize, done: &TransactionDone) {
@@ -80,8 +92,9 @@ impl Connection<'_> {
     fn unfinished(&self, mut open: Open, unfinished: &Unfinished, why: &Why) {
         let rejections: Vec<Option<&Rejection>> =
             unfinished.rejected.iter().map(Option::as_ref).collect();
-        let is_untouched = unfinished.phase == Phase::Mail && !unfinished.in_doubt;
-        if is_untouched && self.may_requeue(&open) {
+        let is_untouched = unfinished.phase == Phase::Mail && self.may_requeue(&open);
+        let is_manner = why.is_manner && open.mail.requeued < MOST_REQUEUES;
+        if !unfinished.in_doubt && (is_untouched || is_manner) {
             return self.requeue(open);
         }
         self.send_rest_again(&mut open, &rejections);
