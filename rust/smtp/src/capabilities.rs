@@ -28,6 +28,8 @@ pub struct Capabilities {
     pub chunking: bool,
     /// RFC 2034.
     pub enhanced_status_codes: bool,
+    /// RFC 3461.
+    pub dsn: bool,
     /// RFC 9422.
     pub limits: Limits,
 }
@@ -61,6 +63,7 @@ impl Capabilities {
             "SMTPUTF8" => self.smtp_utf8 = true,
             "STARTTLS" => self.starttls = true,
             "CHUNKING" => self.chunking = true,
+            "DSN" => self.dsn = true,
             "LIMITS" => self.limits = Limits::parse(&line[keyword.len()..]),
             "ENHANCEDSTATUSCODES" => self.enhanced_status_codes = true,
             _ => {}

@@ -18,13 +18,14 @@
 //! **Laws.** `law_any_split_same_events`, `law_stuffing_inverts`, `law_one_end_of_data`,
 //! `law_parser_never_panics`, `law_every_transaction_settles_once`.
 //! **Not here.** Sockets, TLS, DNS, pools, deadlines in real time (`postalynk-delivery`);
-//! BINARYMIME, DSN parameters, REQUIRETLS.
+//! BINARYMIME, REQUIRETLS.
 #![forbid(unsafe_code)]
 
 mod address;
 mod capabilities;
 mod client;
 mod content;
+mod dsn;
 mod event;
 mod limits;
 mod output;
@@ -36,6 +37,7 @@ pub use address::{AddressError, EhloName, ForwardPath, ReversePath};
 pub use capabilities::Capabilities;
 pub use client::{Client, Config, StartTls, SubmitError};
 pub use content::{Content, ContentError};
+pub use dsn::{Dsn, Notify, RecipientDsn, Return, Xtext, XtextError};
 pub use event::{CloseReason, Event, ProtocolError};
 pub use limits::Limits;
 pub use reply::{

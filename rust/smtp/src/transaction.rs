@@ -7,6 +7,7 @@
 
 use crate::address::{ForwardPath, ReversePath};
 use crate::content::Content;
+use crate::dsn::Dsn;
 use crate::reply::Reply;
 
 /// The driver's name for a transaction; unique among those of one connection that are open.
@@ -24,6 +25,8 @@ pub struct Transaction {
     pub recipients: Vec<ForwardPath>,
     /// The message.
     pub content: Content,
+    /// What the sender wants to be told, where the receiver offers DSN; `None`: no parameter.
+    pub dsn: Option<Box<Dsn>>,
 }
 
 impl Transaction {

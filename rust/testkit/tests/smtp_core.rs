@@ -62,6 +62,7 @@ fn run(sink: &Sink, envelopes: &[&[&str]]) -> Ran {
             };
             let forward = |to: &&str| ForwardPath::new(to).expect("an address");
             let transaction = Transaction {
+                dsn: None,
                 id: TransactionId(id),
                 reverse_path: ReversePath::new("from@x.test").expect("an address"),
                 recipients: recipients.iter().map(forward).collect(),

@@ -180,6 +180,7 @@ impl<'a> Connection<'a> {
     fn submit(&mut self, mail: Box<Mail>) {
         let id = TransactionId(self.submitted as u64);
         let transaction = Transaction {
+            dsn: None,
             id,
             reverse_path: mail.reverse_path.clone(),
             recipients: mail

@@ -410,6 +410,15 @@ impl Client {
         if open.transaction.needs_smtputf8() {
             command.extend_from_slice(b" SMTPUTF8");
         }
+        if let Some(dsn) = open
+            .transaction
+            .dsn
+            .as_ref()
+            .filter(|_| self.capabilities.dsn)
+        {
+            // Writing to a buffer that grows cannot fail.
+            let _ = dsn.write_mail(command);
+        }
         command.extend_from_slice(b"\r\n");
         self.expected.push_back(Step::Mail);
     }
@@ -425,7 +434,16 @@ impl Client {
         self.command.extend_from_slice(b"RCPT TO:<");
         self.command
             .extend_from_slice(open.transaction.recipients[index].as_str().as_bytes());
-        self.command.extend_from_slice(b">\r\n");
+        self.command.extend_from_slice(b">");
+        if let Some(dsn) = open
+            .transaction
+            .dsn
+            .as_ref()
+            .filter(|_| self.capabilities.dsn)
+        {
+            let _ = dsn.write_rcpt(index, &mut self.command);
+        }
+        self.command.extend_from_slice(b"\r\n");
         self.expected.push_back(Step::Rcpt(index));
     }
 

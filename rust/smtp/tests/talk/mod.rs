@@ -101,6 +101,7 @@ pub fn message(id: u64, recipients: &[&str]) -> Transaction {
 
 pub fn with_content(id: u64, recipients: &[&str], content: &str) -> Transaction {
     Transaction {
+        dsn: None,
         id: TransactionId(id),
         reverse_path: ReversePath::new("from@x.test").expect("an address"),
         recipients: recipients
