@@ -70,6 +70,10 @@ def bind_submission(settings: Settings) -> Submission | None:
             max_connections=given.max_connections,
         )
     except EngineError as error:
+        if not any(key.startswith("submission.") for key in settings.origins):
+            # Nobody asked for it: another instance on this machine has the default port.
+            log.warning("SMTP submission is off", **{"error.message": error.message})
+            return None
         raise SettingsError(
             f"[submission]: {error.message}",
             fix="choose another address, or set tls_certificate and tls_key",

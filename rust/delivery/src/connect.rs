@@ -203,6 +203,7 @@ impl Attempt<'_> {
         let client = Client::new(Config {
             ehlo_name,
             starttls,
+            chunk_window: self.path.state.borrow().habits.chunk_window,
         });
         let stream = self.connect(began).await.map_err(Trouble::Failure)?;
         let mut session = Session {
@@ -264,7 +265,7 @@ impl Attempt<'_> {
                     return Err(Trouble::Failure(self.closed(phase, reason, began)));
                 }
                 // None was submitted, so none can be done.
-                Event::TransactionDone(_) => {}
+                Event::TransactionDone(_) | Event::Returned(_) => {}
             }
         }
         Ok(false)

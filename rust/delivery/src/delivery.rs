@@ -100,6 +100,15 @@ impl Delivery {
         }
     }
 
+    /// The lane's place in their precedence.
+    pub(crate) fn lane_index(&self) -> usize {
+        match self.message().lane() {
+            v1::Lane::High => 0,
+            v1::Lane::Normal => 1,
+            v1::Lane::Bulk => 2,
+        }
+    }
+
     /// The message's tags, in order.
     pub fn tags(&self) -> impl Iterator<Item = (&str, &str)> {
         self.message()

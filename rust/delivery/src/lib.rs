@@ -33,6 +33,7 @@ mod driver;
 mod ending;
 mod engine;
 mod error;
+mod habits;
 mod inbox;
 mod journal;
 mod metrics;

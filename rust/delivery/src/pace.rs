@@ -29,8 +29,9 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn complete(&mut self, took: Duration) {
-        self.completed += 1;
+    /// A transaction with so many recipients was answered.
+    pub(crate) fn complete(&mut self, recipients: usize, took: Duration) {
+        self.completed += u32::try_from(recipients).unwrap_or(u32::MAX);
         let took = took.as_secs_f64();
         self.service_s = if self.service_s == 0.0 {
             took
@@ -95,11 +96,11 @@ mod tests {
         let mut pace = Pace::default();
         let start = Instant::now();
         let at = |s: u64| start + Duration::from_secs(s);
-        pace.complete(Duration::from_millis(10));
+        pace.complete(1, Duration::from_millis(10));
         pace.tick(at(1), false);
         assert!(pace.rate(f64::INFINITY, at(1)).is_infinite());
         pace.tick(at(2), true);
-        (0..7).for_each(|_| pace.complete(Duration::from_millis(10)));
+        (0..7).for_each(|_| pace.complete(1, Duration::from_millis(10)));
         pace.tick(at(3), true);
         assert_eq!(pace.rate(f64::INFINITY, at(3)), 7.0);
         assert_eq!(pace.rate(2.0, at(3)), 2.0);

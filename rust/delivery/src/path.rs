@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::ahead::Ahead;
 use crate::breaker::Breaker;
 use crate::destination::Destination;
+use crate::habits::Habits;
 use crate::pace::Pace;
 use crate::pools::Source;
 use crate::prepare::Mail;
@@ -47,6 +48,7 @@ pub(crate) struct State {
     pub(crate) hungry: usize,
     pub(crate) breaker: Breaker,
     pub(crate) pace: Pace,
+    pub(crate) habits: Habits,
     pub(crate) used_at: Option<Instant>,
 }
 
@@ -83,9 +85,37 @@ impl State {
         wanted.min(limits.connections).min(useful).min(proven)
     }
 
-    /// Messages to have composed in time for all connections: one to send, one to follow it.
+    /// The next job, and those behind it that can share its transaction: one message's recipients
+    /// that took the same route. An address that needs SMTPUTF8 keeps to its kind, for a receiver
+    /// without it takes none of a transaction that has one.
+    pub(crate) fn next_group(&mut self, limits: &Limits) -> Option<Vec<Job>> {
+        let first = self.ready.pop()?;
+        let delivery = Arc::clone(&first.delivery);
+        let most = self.habits.recipients.min(limits.burst());
+        if delivery.message().recipients.len() < 2 || most < 2 {
+            return Some(vec![first]);
+        }
+        let is_alike = |job: &Job| {
+            job.delivery.record.id() == delivery.record.id()
+                && job.delivery.address().is_ascii() == delivery.address().is_ascii()
+                && job.pool == first.pool
+                && (Arc::ptr_eq(&job.route, &first.route) || job.route == first.route)
+        };
+        let lane = delivery.lane_index();
+        let others = self
+            .ready
+            .pop_alike(lane, delivery.org(), most - 1, is_alike);
+        let mut group = Vec::with_capacity(1 + others.len());
+        group.push(first);
+        group.extend(others);
+        Some(group)
+    }
+
+    /// Messages to have composed in time for all connections: one to send, one to follow it, or as
+    /// many as CHUNKING lets be in flight.
     pub(crate) fn look_ahead(&self, wanted: usize) -> usize {
-        2 * wanted.max(self.connections) + 2
+        let each = self.habits.chunk_window.max(2);
+        each * wanted.max(self.connections) + 2
     }
 
     /// How long what comes now would wait, as far as anyone knows.

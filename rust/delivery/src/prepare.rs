@@ -4,6 +4,8 @@
 //! compose (mime) and sign (dkim) them and hand them back in small batches, one wake-up for
 //! several. A signature of RSA-2048 is most of the CPU of a message, so a batch is handed over
 //! after a few milliseconds even when more is to be done.
+//! **Sharing.** Recipients of one message on one path that took the same route get the same octets:
+//! they are composed and signed once and leave in one transaction.
 //! **Invariant.** What comes back is fit for the wire: checked content, checked envelope.
 
 use std::collections::HashMap;
@@ -22,7 +24,6 @@ use postalynk_smtp::{Content, ForwardPath, ReversePath};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock;
-use crate::delivery::Delivery;
 use crate::error::EngineError;
 use crate::route::{HeaderOp, Job};
 use crate::shard::ToShard;
@@ -87,20 +88,43 @@ impl SignerKey {
     }
 }
 
-/// A message ready for a connection.
+/// A message ready for a connection, with those of its recipients that share the transaction.
 #[derive(Debug)]
 pub(crate) struct Mail {
-    pub(crate) job: Job,
     pub(crate) reverse_path: ReversePath,
-    pub(crate) recipient: ForwardPath,
+    /// At least one.
+    pub(crate) recipients: Vec<Addressed>,
     pub(crate) content: Content,
     /// How often a connection was lost before it answered MAIL.
     pub(crate) requeued: u32,
 }
 
-/// A job for the pool, and where it goes back to.
-pub(crate) struct ToPrepare {
+/// One delivery and its RCPT TO.
+#[derive(Debug)]
+pub(crate) struct Addressed {
     pub(crate) job: Job,
+    pub(crate) address: ForwardPath,
+}
+
+impl Mail {
+    /// Keeps the first `at` recipients; the others leave in a transaction of their own.
+    pub(crate) fn split_off(&mut self, at: usize) -> Box<Self> {
+        Box::new(Self {
+            reverse_path: self.reverse_path.clone(),
+            recipients: self.recipients.split_off(at),
+            content: self.content.clone(),
+            requeued: self.requeued,
+        })
+    }
+
+    pub(crate) fn into_jobs(self) -> impl Iterator<Item = Job> {
+        self.recipients.into_iter().map(|to| to.job)
+    }
+}
+
+/// Jobs for the pool that differ in nothing but the recipient, and where they go back to.
+pub(crate) struct ToPrepare {
+    pub(crate) jobs: Vec<Job>,
     pub(crate) shard: usize,
     pub(crate) path: u32,
     /// Its place among those of the path.
@@ -111,7 +135,9 @@ pub(crate) struct ToPrepare {
 pub(crate) struct Prepared {
     pub(crate) path: u32,
     pub(crate) place: u64,
-    pub(crate) result: Result<Box<Mail>, (Job, Unfit)>,
+    /// `None`: nothing can be sent.
+    pub(crate) mail: Option<Box<Mail>>,
+    pub(crate) unfit: Vec<(Job, Unfit)>,
 }
 
 /// Why a message cannot be sent as it is.
@@ -140,17 +166,18 @@ pub(crate) fn work(
         let mut next = Some(first);
         let mut count = 0;
         while let Some(ToPrepare {
-            job,
+            jobs: group,
             shard,
             path,
             place,
         }) = next
         {
-            let result = prepare(job, &signers);
+            let (mail, unfit) = prepare(group, &signers);
             back[shard].push(Prepared {
                 path,
                 place,
-                result,
+                mail,
+                unfit,
             });
             count += 1;
             let is_over = count == BATCH || clock::now() - began_at >= LONGEST_BATCH;
@@ -167,37 +194,62 @@ pub(crate) fn work(
     }
 }
 
-fn prepare(job: Job, signers: &Signers) -> Result<Box<Mail>, (Job, Unfit)> {
+fn prepare(jobs: Vec<Job>, signers: &Signers) -> (Option<Box<Mail>>, Vec<(Job, Unfit)>) {
+    let (recipients, mut unfit) = address(jobs);
+    let Some(first) = recipients.first() else {
+        return (None, unfit);
+    };
     let now_s = clock::wall_us() / 1_000_000;
-    // A bug in composing must cost its message, not the worker and all others.
-    let domain = &job.delivery.message().dkim_domain;
-    let signers = signers.of(domain);
-    if signers.is_empty() && !domain.is_empty() {
-        let reason = format!("no DKIM key for {domain} is loaded");
-        return Err((job, Unfit::NoKey(reason)));
-    }
-    let making = AssertUnwindSafe(|| make(&job.delivery, &job.route.headers, (signers, now_s)));
-    let made =
-        catch_unwind(making).unwrap_or_else(|_| Err("composing the message crashed".to_owned()));
+    let (message, ops) = (first.job.delivery.message(), &first.job.route.headers);
+    let signers = signers.of(&message.dkim_domain);
+    let made = if signers.is_empty() && !message.dkim_domain.is_empty() {
+        let reason = format!("no DKIM key for {} is loaded", message.dkim_domain);
+        Err(Unfit::NoKey(reason))
+    } else {
+        // A bug in composing must cost its message, not the worker and all others.
+        let making = AssertUnwindSafe(|| make(message, ops, (signers, now_s)));
+        catch_unwind(making)
+            .unwrap_or_else(|_| Err("composing the message crashed".to_owned()))
+            .map_err(Unfit::Content)
+    };
     match made {
-        Ok((reverse_path, recipient, content)) => Ok(Box::new(Mail {
-            job,
-            reverse_path,
-            recipient,
-            content,
-            requeued: 0,
-        })),
-        Err(reason) => Err((job, Unfit::Content(reason))),
+        Ok((reverse_path, content)) => {
+            let mail = Mail {
+                reverse_path,
+                recipients,
+                content,
+                requeued: 0,
+            };
+            (Some(Box::new(mail)), unfit)
+        }
+        Err(reason) => {
+            let jobs = recipients.into_iter().map(|to| to.job);
+            unfit.extend(jobs.map(|job| (job, reason.clone())));
+            (None, unfit)
+        }
     }
 }
 
-type Made = (ReversePath, ForwardPath, Content);
+/// An address that no RCPT can hold costs only itself.
+fn address(jobs: Vec<Job>) -> (Vec<Addressed>, Vec<(Job, Unfit)>) {
+    let mut recipients = Vec::with_capacity(jobs.len());
+    let mut unfit = Vec::new();
+    for job in jobs {
+        match ForwardPath::new(job.delivery.address()) {
+            Ok(address) => recipients.push(Addressed { job, address }),
+            Err(error) => unfit.push((job, Unfit::Content(format!("RCPT TO: {error}")))),
+        }
+    }
+    (recipients, unfit)
+}
 
-fn make(delivery: &Delivery, ops: &[HeaderOp], signing: (&[Signer], u64)) -> Result<Made, String> {
-    let message = delivery.message();
+fn make(
+    message: &v1::Message,
+    ops: &[HeaderOp],
+    signing: (&[Signer], u64),
+) -> Result<(ReversePath, Content), String> {
     let reverse_path =
         ReversePath::new(&message.reverse_path).map_err(|e| format!("MAIL FROM: {e}"))?;
-    let recipient = ForwardPath::new(delivery.address()).map_err(|e| format!("RCPT TO: {e}"))?;
     let mut segments = match &message.content {
         Some(Kind::Composed(composed)) => compose(message, composed, ops, signing)?,
         Some(Kind::Raw(raw)) => pass_on(raw, ops, signing)?,
@@ -205,7 +257,7 @@ fn make(delivery: &Delivery, ops: &[HeaderOp], signing: (&[Signer], u64)) -> Res
     };
     segments.retain(|segment| !segment.is_empty());
     let content = Content::new(segments).map_err(|error| error.to_string())?;
-    Ok((reverse_path, recipient, content))
+    Ok((reverse_path, content))
 }
 
 /// Writes and signs a message from its parts.

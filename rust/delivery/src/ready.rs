@@ -81,6 +81,31 @@ impl<T> ReadyQueue<T> {
         Some(item)
     }
 
+    /// Takes from the front of one queue what this is true of, at most so many. It costs the
+    /// organization no turn: what is alike leaves in one transaction.
+    pub(crate) fn pop_alike(
+        &mut self,
+        lane: usize,
+        org: &str,
+        most: usize,
+        is_alike: impl Fn(&T) -> bool,
+    ) -> Vec<T> {
+        let lane = &mut self.lanes[lane.min(LANES - 1)];
+        let mut taken = Vec::new();
+        let Some(queue) = lane.queues.get_mut(org) else {
+            return taken;
+        };
+        while taken.len() < most && queue.front().is_some_and(&is_alike) {
+            taken.extend(queue.pop_front());
+        }
+        if queue.is_empty() {
+            lane.queues.remove(org);
+            lane.turns.retain(|other| &**other != org);
+        }
+        self.len -= taken.len();
+        taken
+    }
+
     /// Takes from the front of every queue what this is true of, until it is not.
     pub(crate) fn drain_front(&mut self, mut is_taken: impl FnMut(&T) -> bool) -> Vec<T> {
         let mut taken = Vec::new();

@@ -109,6 +109,16 @@ pub struct Limits {
     pub rate: Rate,
 }
 
+impl Limits {
+    /// Most messages at once.
+    pub(crate) fn burst(&self) -> usize {
+        match self.rate {
+            Rate::Limited { max_burst, .. } => usize::try_from(max_burst).unwrap_or(usize::MAX),
+            Rate::Unlimited => usize::MAX,
+        }
+    }
+}
+
 impl Settings {
     /// Reads and checks the JSON form.
     ///

@@ -140,9 +140,8 @@ impl Shard {
             if wait > park_after {
                 put_back.push(park(&mut state, &path.site, job, (now, now_us)));
             } else {
-                let lane = lane_of(&job);
                 let delivery = Arc::clone(&job.delivery);
-                state.ready.push(lane, delivery.org(), job);
+                state.ready.push(delivery.lane_index(), delivery.org(), job);
             }
             state.used_at = Some(now);
             drop(state);
@@ -162,19 +161,17 @@ impl Shard {
         for Prepared {
             path,
             place,
-            result,
+            mail,
+            unfit: unfit_jobs,
         } in batch
         {
             let Some(path) = self.by_id.borrow().get(&path).map(Rc::clone) else {
                 continue;
             };
             let mut state = path.state.borrow_mut();
-            match result {
-                Ok(mail) => state.prepared.fill(place, Some(mail)),
-                Err((job, reason)) => {
-                    state.prepared.fill(place, None);
-                    self.finish(unfit(&job, reason, clock::wall_us()));
-                }
+            state.prepared.fill(place, mail);
+            for (job, reason) in unfit_jobs {
+                self.finish(unfit(&job, reason, clock::wall_us()));
             }
             drop(state);
             if !touched.last().is_some_and(|last| Rc::ptr_eq(last, &path)) {
@@ -218,21 +215,25 @@ impl Shard {
 
     fn prepare(&self, path: &Path, state: &mut State, ahead: usize) {
         while state.prepared.len() < ahead {
-            let Some(job) = state.ready.pop() else { break };
+            let Some(jobs) = state.next_group(&path.site.limits) else {
+                break;
+            };
             let now_us = clock::wall_us();
-            if job.delivery.is_expired(now_us) {
-                self.finish(expired(job.delivery, now_us));
+            // One message, one time to expire.
+            if jobs[0].delivery.is_expired(now_us) {
+                jobs.into_iter()
+                    .for_each(|job| self.finish(expired(job.delivery, now_us)));
                 continue;
             }
             let place = state.prepared.reserve();
-            let job = ToPrepare {
-                job,
+            let group = ToPrepare {
+                jobs,
                 shard: self.links.index,
                 path: path.id,
                 place,
             };
             // The pool ends after the shards, so it is there.
-            let _ = self.links.to_prepare.send(job);
+            let _ = self.links.to_prepare.send(group);
         }
     }
 
@@ -290,26 +291,27 @@ impl Shard {
             return Take::Nothing;
         }
         let mut state = path.state.borrow_mut();
-        if state.prepared.first().is_none() {
+        let Some(tokens) = state.prepared.first().map(|mail| mail.recipients.len()) else {
             return Take::Nothing;
-        }
-        if let Err(at) = path.site.bucket.borrow_mut().take(clock::now(), 1) {
+        };
+        let mut bucket = path.site.bucket.borrow_mut();
+        if let Err(at) = bucket.take(clock::now(), tokens as u64) {
             return Take::After(at);
         }
         let mail = state.prepared.pop();
-        drop(state);
+        drop((bucket, state));
         self.pump(path);
         mail.map_or(Take::Nothing, Take::Mail)
     }
 
-    /// A message goes back to the front: its connection was lost before anything came of it.
-    pub(crate) fn requeue(&self, path: &Path, mut mail: Box<Mail>) {
-        mail.requeued += 1;
-        path.site.bucket.borrow_mut().give_back(1);
+    /// A message goes back to the front: nothing came of it yet.
+    pub(crate) fn put_back(&self, path: &Path, mail: Box<Mail>) {
+        let tokens = mail.recipients.len() as u64;
+        path.site.bucket.borrow_mut().give_back(tokens);
         path.state.borrow_mut().prepared.put_back(mail);
     }
 
-    /// No host of the path could be reached. One delivery pays with its attempt, as it would have
+    /// No host of the path could be reached. One message pays with its attempt, as it would have
     /// been on this connection; when the trouble lasts, others of the backlog are deferred too.
     pub(crate) fn connect_failed(&self, path: &Path, failure: &Failure) {
         let now = clock::now();
@@ -325,11 +327,16 @@ impl Shard {
             1
         };
         for _ in 0..most {
-            let mail = state.prepared.pop().map(|mail| mail.job);
-            let Some(job) = mail.or_else(|| state.ready.pop()) else {
-                break;
+            let jobs: Vec<Job> = match state.prepared.pop() {
+                Some(mail) => mail.into_jobs().collect(),
+                None => state.ready.pop().into_iter().collect(),
             };
-            self.finish(failure.finish(&job, clock::wall_us()));
+            if jobs.is_empty() {
+                break;
+            }
+            for job in jobs {
+                self.finish(failure.finish(&job, clock::wall_us()));
+            }
         }
     }
 
@@ -383,8 +390,9 @@ impl Shard {
         let park_after = self.links.shared.settings.park_after();
         let is_old = |job: &Job| now.saturating_duration_since(job.ready_at) > park_after;
         let mut old = state.ready.drain_front(is_old);
-        while state.prepared.first().is_some_and(|mail| is_old(&mail.job)) {
-            old.extend(state.prepared.pop().map(|mail| mail.job));
+        let is_old_mail = |mail: &Mail| is_old(&mail.recipients[0].job);
+        while state.prepared.first().is_some_and(|mail| is_old_mail(mail)) {
+            old.extend(state.prepared.pop().into_iter().flat_map(|m| m.into_jobs()));
         }
         if old.is_empty() {
             return;
@@ -472,12 +480,4 @@ fn park(state: &mut State, site: &Site, job: Job, (now, now_us): (Instant, u64))
     let rate = state.pace.rate(site.limits.rate.per_second(), now);
     let due_at_us = state.pace.park(now_us, wait, rate);
     parked(job.delivery, now_us, due_at_us)
-}
-
-fn lane_of(job: &Job) -> usize {
-    match job.delivery.lane() {
-        "high" => 0,
-        "bulk" => 2,
-        _ => 1,
-    }
 }

@@ -49,12 +49,12 @@ impl PathView {
             .ready
             .each_queue(|lane, org, count| queues.push((lane, org.to_owned(), count)));
         for mail in state.prepared.iter() {
-            let delivery = &mail.job.delivery;
+            let delivery = &mail.recipients[0].job.delivery;
             let lane = LANES
                 .iter()
                 .position(|lane| *lane == delivery.lane())
                 .unwrap_or(1);
-            queues.push((lane, delivery.org().to_owned(), 1));
+            queues.push((lane, delivery.org().to_owned(), mail.recipients.len()));
         }
         Self {
             source: path.source.name.to_string(),

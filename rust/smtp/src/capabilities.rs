@@ -4,6 +4,7 @@
 //! parameters. Unknown keywords are ignored, and so are parameters nobody defined, such as those
 //! some receivers put after SMTPUTF8 (RFC 6531 forbids them).
 
+use crate::limits::Limits;
 use crate::reply::Reply;
 
 /// Extensions a receiver offers on this connection. Those seen before STARTTLS are forgotten.
@@ -27,6 +28,10 @@ pub struct Capabilities {
     pub chunking: bool,
     /// RFC 2034.
     pub enhanced_status_codes: bool,
+    /// RFC 3461.
+    pub dsn: bool,
+    /// RFC 9422.
+    pub limits: Limits,
 }
 
 impl Capabilities {
@@ -44,6 +49,7 @@ impl Capabilities {
     }
 
     fn read_keyword(&mut self, line: &str) {
+        let line = line.trim_ascii();
         let mut words = line.split_ascii_whitespace();
         let Some(keyword) = words.next() else { return };
         match keyword.to_ascii_uppercase().as_str() {
@@ -57,6 +63,8 @@ impl Capabilities {
             "SMTPUTF8" => self.smtp_utf8 = true,
             "STARTTLS" => self.starttls = true,
             "CHUNKING" => self.chunking = true,
+            "DSN" => self.dsn = true,
+            "LIMITS" => self.limits = Limits::parse(&line[keyword.len()..]),
             "ENHANCEDSTATUSCODES" => self.enhanced_status_codes = true,
             _ => {}
         }

@@ -117,6 +117,16 @@ impl Content {
         output.queued() - 2
     }
 
+    /// Queues the content as one chunk of BDAT, which needs no stuffing (RFC 3030, 2); answers the
+    /// stream position just after its last octet.
+    pub(crate) fn queue_chunk(&self, output: &mut Output) -> u64 {
+        self.segments.iter().for_each(|s| output.push(s.clone()));
+        if !self.ends_with_crlf {
+            output.push(Bytes::from_static(b"\r\n"));
+        }
+        output.queued()
+    }
+
     fn queue_sliced(&self, output: &mut Output) {
         let mut dots = self.dots.iter().peekable();
         for (index, segment) in self.segments.iter().enumerate() {
@@ -354,6 +364,19 @@ mod tests {
             }
             prop_assert_eq!(content.size(), expected.len() as u64);
             prop_assert_eq!(received, expected);
+        }
+
+        /// Law: a chunk is the content itself, of the size declared.
+        #[test]
+        fn law_chunk_is_content(text in hostile(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
+            let content = Content::new(cut(&text, &cuts)).unwrap();
+            let mut output = Output::default();
+            let end = content.queue_chunk(&mut output);
+            let mut slices = [IoSlice::new(&[]); 16];
+            let count = output.fill(&mut slices);
+            let sent: Vec<u8> = slices[..count].iter().flat_map(|s| s.to_vec()).collect();
+            prop_assert!(sent.starts_with(&text) && sent.len() <= text.len() + 2);
+            prop_assert_eq!((sent.len() as u64, end), (content.size(), content.size()));
         }
 
         /// Law: the end of data appears exactly once, at the end, and no bare CR or LF leaves.

@@ -2,7 +2,7 @@
 
 use crate::capabilities::Capabilities;
 use crate::reply::{Reply, ReplyError};
-use crate::transaction::TransactionDone;
+use crate::transaction::{TransactionDone, TransactionId};
 
 /// Something the driver must know or do.
 #[must_use = "an event that is not handled may be a lost message"]
@@ -17,6 +17,9 @@ pub enum Event {
     Ready(Capabilities),
     /// A transaction is settled.
     TransactionDone(TransactionDone),
+    /// The receiver was not ready for a transaction sent ahead, because the one before it failed
+    /// and left it with an envelope: nothing was attempted, it may be submitted again.
+    Returned(TransactionId),
     /// The connection is over: close it and collect
     /// [`Client::connection_lost`](crate::Client::connection_lost).
     Closed(CloseReason),
@@ -55,6 +58,12 @@ pub enum ProtocolError {
     /// Plaintext after the 220 to STARTTLS: an injection (RFC 3207, section 6; CVE-2011-0411).
     #[error("plaintext after STARTTLS")]
     PlaintextAfterStartTls,
+    /// CHUNKING was offered, and BDAT is not understood: what followed it may be taken for commands.
+    #[error("BDAT refused with {code} although CHUNKING is offered")]
+    ChunkingRefused {
+        /// The reply's code.
+        code: u16,
+    },
     /// The content was acknowledged before its final dot left.
     #[error("content acknowledged before it was sent")]
     EarlyAcceptance,

@@ -34,6 +34,11 @@ impl Output {
         self.queued
     }
 
+    /// Octets queued and not written.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.queued - self.written
+    }
+
     /// Octets the driver reported as written.
     pub(crate) fn written(&self) -> u64 {
         self.written

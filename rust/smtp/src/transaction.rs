@@ -7,6 +7,7 @@
 
 use crate::address::{ForwardPath, ReversePath};
 use crate::content::Content;
+use crate::dsn::Dsn;
 use crate::reply::Reply;
 
 /// The driver's name for a transaction; unique among those of one connection that are open.
@@ -24,6 +25,8 @@ pub struct Transaction {
     pub recipients: Vec<ForwardPath>,
     /// The message.
     pub content: Content,
+    /// What the sender wants to be told, where the receiver offers DSN; `None`: no parameter.
+    pub dsn: Option<Box<Dsn>>,
 }
 
 impl Transaction {
@@ -116,8 +119,10 @@ pub(crate) struct Open {
     pub(crate) settled: bool,
     /// MAIL was accepted, so the receiver holds an envelope.
     pub(crate) mail_accepted: bool,
-    /// Stream position just after the final dot, once content was queued.
+    /// Stream position just after the final dot or the last chunk, once content was queued.
     pub(crate) dot_at: Option<u64>,
+    /// Its content is a chunk.
+    pub(crate) is_chunk: bool,
 }
 
 impl Open {
@@ -130,6 +135,7 @@ impl Open {
             settled: false,
             mail_accepted: false,
             dot_at: None,
+            is_chunk: false,
         }
     }
 

@@ -3,8 +3,8 @@
 mod talk;
 
 use postalynk_smtp::{
-    CloseReason, Event, Phase, ProtocolError, RecipientResult, ReplyError, StartTls, SubmitError,
-    Timeout,
+    CloseReason, Dsn, Event, Notify, Phase, ProtocolError, RecipientDsn, RecipientResult,
+    ReplyError, Return, StartTls, SubmitError, Timeout,
 };
 use talk::{PIPELINING, Talk, message, rejected};
 
@@ -458,4 +458,27 @@ fn timeouts_follow_the_step_and_restart_with_progress() {
     talk.sent();
     assert_eq!(talk.timeout(), Some(Timeout::FinalDot));
     assert_eq!(Timeout::FinalDot.duration().as_secs(), 600);
+}
+
+#[test]
+fn dsn_parameters_leave_only_where_offered() {
+    let mut transaction = message(1, &["a@y.test", "b@y.test"]);
+    transaction.dsn = Some(Box::new(Dsn {
+        ret: Some(Return::Full),
+        recipients: vec![RecipientDsn {
+            notify: Some(Notify::default()),
+            original: None,
+        }],
+        ..Dsn::default()
+    }));
+    let mut talk = Talk::ready("250-mx.test\r\n250-DSN\r\n250 PIPELINING\r\n");
+    talk.submit(transaction.clone());
+    assert_eq!(
+        talk.sent(),
+        "MAIL FROM:<from@x.test> RET=FULL\r\nRCPT TO:<a@y.test> NOTIFY=NEVER\r\n\
+         RCPT TO:<b@y.test>\r\nDATA\r\n"
+    );
+    let mut talk = Talk::ready(PIPELINING);
+    talk.submit(transaction);
+    assert!(!talk.sent().contains("RET="));
 }

@@ -6,13 +6,14 @@ use postalynk_smtp::{Event, StartTls};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::collections::BTreeMap;
-use talk::{PIPELINING, Talk, message};
+use talk::{CHUNKING, PIPELINING, Talk, message};
 
 /// Replies a receiver may give, sensible and not, with and without their line break.
 fn replies() -> impl Strategy<Value = Vec<u8>> {
     let sensible = prop::sample::select(vec![
         "220 mx\r\n",
         PIPELINING,
+        CHUNKING,
         "250 mx\r\n",
         "250 ok\r\n",
         "250 ok\r\n",
@@ -31,7 +32,8 @@ fn replies() -> impl Strategy<Value = Vec<u8>> {
         prop::sample::select(vec!["250-", "\r", "\n", "25", "250 a\rb\r\n", "999 x\r\n"])
             .prop_map(|text| text.as_bytes().to_vec()),
     ];
-    let start = Just([&b"220 mx\r\n"[..], PIPELINING.as_bytes()].concat());
+    let start = prop::sample::select(vec![PIPELINING, CHUNKING])
+        .prop_map(|ehlo| [b"220 mx\r\n", ehlo.as_bytes()].concat());
     let rest = prop::collection::vec(prop_oneof![12 => sensible, 1 => hostile], 0..40);
     (prop::option::weighted(0.9, start), rest)
         .prop_map(|(start, rest)| [start.unwrap_or_default(), rest.concat()].concat())
@@ -47,7 +49,7 @@ fn run(pieces: &[&[u8]]) -> (Vec<Event>, Vec<u8>, Talk, u64) {
         while let Some(event) = talk.event() {
             events.push(event);
         }
-        if talk.client.wants_transaction() {
+        while talk.client.wants_transaction() {
             submitted += 1;
             talk.submit(message(submitted, &["a@y.test", "b@y.test"]));
         }
@@ -112,7 +114,9 @@ proptest! {
         let mut results = BTreeMap::<u64, u32>::new();
         let mut accepted = 0;
         for event in events {
-            if let Event::TransactionDone(done) = event {
+            if let Event::Returned(id) = event {
+                *results.entry(id.0).or_default() += 1;
+            } else if let Event::TransactionDone(done) = event {
                 *results.entry(done.id.0).or_default() += 1;
                 prop_assert_eq!(done.recipients.len(), 2);
                 accepted += usize::from(done.reply.is_some_and(|reply| reply.is_positive()));
@@ -123,6 +127,8 @@ proptest! {
         }
         prop_assert_eq!(results, (1..=submitted).map(|id| (id, 1)).collect::<BTreeMap<_, _>>());
         let sent = String::from_utf8(sent).expect("tests write text");
-        prop_assert!(sent.matches("hello\r\n.\r\n").count() >= accepted);
+        let by_dot = sent.matches("hello\r\n.\r\n").count();
+        let by_chunk = sent.matches("BDAT 21 LAST\r\nSubject: x\r\n\r\nhello\r\n").count();
+        prop_assert!(by_dot + by_chunk >= accepted);
     }
 }

@@ -39,6 +39,7 @@ fn run(sink: &Sink, envelopes: &[&[&str]]) -> Ran {
     let mut client = Client::new(Config {
         ehlo_name,
         starttls: StartTls::Never,
+        chunk_window: 1,
     });
     let mut queue = envelopes.iter().zip(1..);
     let mut ran = Ran::default();
@@ -61,6 +62,7 @@ fn run(sink: &Sink, envelopes: &[&[&str]]) -> Ran {
             };
             let forward = |to: &&str| ForwardPath::new(to).expect("an address");
             let transaction = Transaction {
+                dsn: None,
                 id: TransactionId(id),
                 reverse_path: ReversePath::new("from@x.test").expect("an address"),
                 recipients: recipients.iter().map(forward).collect(),

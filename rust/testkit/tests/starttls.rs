@@ -50,6 +50,7 @@ fn the_session_goes_on_encrypted() {
     let mut client = Client::new(Config {
         ehlo_name,
         starttls: StartTls::Required,
+        chunk_window: 1,
     });
     let mut plain = TcpStream::connect(sink.address()).unwrap();
     assert_eq!(next_event(&mut client, &mut plain), Event::StartTls);

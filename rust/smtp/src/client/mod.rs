@@ -1,12 +1,16 @@
 //! The client side of one connection.
 //!
 //! **Model.** Replies come in the order of the commands, so the state of a conversation is the
-//! queue of replies still expected (`expected`) and at most two transactions: `finishing`, whose
-//! content is queued and whose final reply is awaited, and `opening`, whose envelope is. With
-//! PIPELINING the envelope of one follows the content of the other in the same write.
+//! queue of replies still expected (`expected`) and the transactions they are for (`open`): every
+//! reply is for the first of them. With PIPELINING there are at most two, the envelope of one
+//! following the content of the other in the same write.
+//! **CHUNKING.** Where it is offered too, envelope and content leave together and several messages
+//! are in flight (RFC 3030). The window begins with what the driver remembers of the receiver, grows
+//! by one with each message taken, and falls when a connection is lost around a chunk: to one, or to
+//! none where no chunk was ever taken. None means DATA.
 //! **Invariants.** DATA, STARTTLS, EHLO and QUIT end a group of commands (RFC 2920, 3.1). Content
-//! is queued only after 354, and then its envelope's slot is free. A transaction leaves its slot
-//! with exactly one result.
+//! is queued only after 354 or behind its BDAT. A transaction leaves with exactly one result.
+//! **Law.** `law_every_transaction_settles_once`, with chunks and without.
 //! **Reading order.** Here: what the driver calls. `replies`: what each reply does.
 
 mod replies;
@@ -21,6 +25,11 @@ use crate::transaction::{Open, Transaction, TransactionId, Unfinished};
 use bytes::BytesMut;
 use std::collections::VecDeque;
 use std::io::IoSlice;
+
+/// The most messages in flight with CHUNKING: more gain nothing and may all come in doubt.
+const MOST_WINDOW: usize = 8;
+/// Octets that may wait before another message is sent ahead.
+const MOST_WAITING: u64 = 256 * 1024;
 
 /// Whether to ask for TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +49,9 @@ pub struct Config {
     pub ehlo_name: EhloName,
     /// Whether to ask for TLS.
     pub starttls: StartTls,
+    /// Messages that may be in flight at first where CHUNKING is offered; 0: send with DATA. Give
+    /// what [`Client::chunk_window`] said of the last connection, 1 for a stranger.
+    pub chunk_window: usize,
 }
 
 /// Why a transaction was not taken. It was not attempted.
@@ -79,6 +91,8 @@ enum Step {
     Rcpt(usize),
     Data,
     FinalDot,
+    /// The last chunk.
+    Chunk,
     /// The end of data of a transaction whose recipients were all rejected.
     LoneDot,
     Quit,
@@ -103,10 +117,15 @@ pub struct Client {
     output: Output,
     command: BytesMut,
     expected: VecDeque<Step>,
-    opening: Option<Open>,
-    finishing: Option<Open>,
+    /// Oldest first.
+    open: VecDeque<Open>,
+    window: usize,
+    has_taken_chunk: bool,
     /// The receiver still holds the envelope of a transaction that ended without content.
     needs_reset: bool,
+    /// A chunk was refused, and no MAIL accepted or RSET answered since: the receiver may still
+    /// hold its envelope against what was sent ahead.
+    is_blocked: bool,
     is_quitting: bool,
     replies: u64,
     events: VecDeque<Event>,
@@ -116,6 +135,7 @@ impl Client {
     /// A connection that was just made; the receiver speaks first.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        let window = config.chunk_window.min(MOST_WINDOW);
         Self {
             config,
             state: State::Greeting,
@@ -125,9 +145,11 @@ impl Client {
             output: Output::default(),
             command: BytesMut::new(),
             expected: VecDeque::from([Step::Banner]),
-            opening: None,
-            finishing: None,
+            open: VecDeque::with_capacity(2),
+            window,
+            has_taken_chunk: false,
             needs_reset: false,
+            is_blocked: false,
             is_quitting: false,
             replies: 0,
             events: VecDeque::new(),
@@ -190,7 +212,13 @@ impl Client {
             self.command.extend_from_slice(b"RSET\r\n");
             self.expected.push_back(Step::Reset);
         }
-        self.opening = Some(Open::new(transaction));
+        self.open.push_back(Open::new(transaction));
+        if self.is_chunking() {
+            self.command_mail();
+            self.command_rcpts();
+            self.command_chunk();
+            return Ok(());
+        }
         if self.capabilities.pipelining {
             self.command_mail();
             self.command_rcpts();
@@ -233,10 +261,8 @@ impl Client {
     /// The timeout that runs now; `None` when idle or closed.
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
-        let is_content_leaving = self
-            .finishing
-            .as_ref()
-            .is_some_and(|open| open.dot_at > Some(self.output.written()));
+        let written = Some(self.output.written());
+        let is_content_leaving = self.open.iter().any(|open| open.dot_at > written);
         let timeout = match (self.state, self.expected.front()) {
             (State::Closed, _) => return None,
             (State::Handshake, _) => Timeout::Handshake,
@@ -246,7 +272,7 @@ impl Client {
             (_, Some(Step::Mail)) => Timeout::Mail,
             (_, Some(Step::Rcpt(_))) => Timeout::Rcpt,
             (_, Some(Step::Data)) => Timeout::Data,
-            (_, Some(Step::FinalDot | Step::LoneDot)) => Timeout::FinalDot,
+            (_, Some(Step::FinalDot | Step::Chunk | Step::LoneDot)) => Timeout::FinalDot,
             (_, Some(_)) => Timeout::Command,
         };
         Some(Deadline {
@@ -255,12 +281,19 @@ impl Client {
         })
     }
 
-    /// The transaction whose content is queued and whose final reply is awaited. It changes only in
-    /// [`Self::receive`], so a driver that looks before it writes sees each before its first octet
-    /// of content leaves.
+    /// The transactions whose content is queued and whose final reply is awaited. Content is queued
+    /// in [`Self::receive`] and [`Self::submit`] only, so a driver that looks before it writes sees
+    /// each before its first octet of content leaves.
+    pub fn sending(&self) -> impl Iterator<Item = TransactionId> {
+        let sending = self.open.iter().filter(|open| open.dot_at.is_some());
+        sending.map(|open| open.transaction.id)
+    }
+
+    /// Messages that may be in flight at a time with CHUNKING, as far as this connection has shown;
+    /// 0: the receiver is better given DATA.
     #[must_use]
-    pub fn sending(&self) -> Option<TransactionId> {
-        self.finishing.as_ref().map(|open| open.transaction.id)
+    pub fn chunk_window(&self) -> usize {
+        self.window
     }
 
     /// What the receiver offers; empty before [`Event::Ready`].
@@ -286,17 +319,22 @@ impl Client {
     #[must_use]
     pub fn connection_lost(&mut self) -> Vec<Unfinished> {
         self.state = State::Closed;
-        let open = [self.finishing.take(), self.opening.take()];
-        let unfinished = open.into_iter().flatten().filter(|open| !open.settled);
+        let output = &self.output;
+        let has_left = |open: &Open| open.dot_at.is_some_and(|at| output.could_have_left(at));
+        let open = std::mem::take(&mut self.open);
+        if open.iter().any(|open| open.is_chunk && has_left(open)) {
+            self.window = self.window.min(usize::from(self.has_taken_chunk));
+        }
         let tell = |open: Open| Unfinished {
             id: open.transaction.id,
             phase: open.phase,
-            in_doubt: open
-                .dot_at
-                .is_some_and(|dot_at| self.output.could_have_left(dot_at)),
+            in_doubt: has_left(&open),
             rejected: open.rejected,
         };
-        unfinished.map(tell).collect()
+        open.into_iter()
+            .filter(|open| !open.settled)
+            .map(tell)
+            .collect()
     }
 
     fn check(&self, transaction: &Transaction) -> Result<(), SubmitError> {
@@ -317,12 +355,22 @@ impl Client {
         Ok(())
     }
 
-    /// Whether a command may be queued now: any time with PIPELINING, once the last reply came
-    /// without.
+    /// Whether a command may be queued now: once the last reply came without PIPELINING; with it
+    /// behind queued content, and for chunks as far as the window goes.
     fn is_group_open(&self) -> bool {
-        self.state == State::Ready
-            && self.opening.is_none()
-            && (self.capabilities.pipelining || self.expected.is_empty())
+        if self.state != State::Ready {
+            false
+        } else if !self.capabilities.pipelining {
+            self.expected.is_empty() && self.open.is_empty()
+        } else if self.is_chunking() {
+            self.open.len() < self.window && self.output.waiting() <= MOST_WAITING
+        } else {
+            self.open.back().is_none_or(|open| open.dot_at.is_some())
+        }
+    }
+
+    fn is_chunking(&self) -> bool {
+        self.capabilities.chunking && self.capabilities.pipelining && self.window > 0
     }
 
     fn send_quit_when_possible(&mut self) {
@@ -347,7 +395,7 @@ impl Client {
     }
 
     fn command_mail(&mut self) {
-        let Some(open) = &self.opening else { return };
+        let Some(open) = self.open.back() else { return };
         let command = &mut self.command;
         command.extend_from_slice(b"MAIL FROM:<");
         command.extend_from_slice(open.transaction.reverse_path.as_str().as_bytes());
@@ -362,30 +410,59 @@ impl Client {
         if open.transaction.needs_smtputf8() {
             command.extend_from_slice(b" SMTPUTF8");
         }
+        if let Some(dsn) = open
+            .transaction
+            .dsn
+            .as_ref()
+            .filter(|_| self.capabilities.dsn)
+        {
+            // Writing to a buffer that grows cannot fail.
+            let _ = dsn.write_mail(command);
+        }
         command.extend_from_slice(b"\r\n");
         self.expected.push_back(Step::Mail);
     }
 
     fn command_rcpts(&mut self) {
-        let count = self
-            .opening
-            .as_ref()
-            .map_or(0, |open| open.transaction.recipients.len());
+        let recipients = |open: &Open| open.transaction.recipients.len();
+        let count = self.open.back().map_or(0, recipients);
         (0..count).for_each(|index| self.command_rcpt(index));
     }
 
     fn command_rcpt(&mut self, index: usize) {
-        let Some(open) = &self.opening else { return };
+        let Some(open) = self.open.back() else { return };
         self.command.extend_from_slice(b"RCPT TO:<");
         self.command
             .extend_from_slice(open.transaction.recipients[index].as_str().as_bytes());
-        self.command.extend_from_slice(b">\r\n");
+        self.command.extend_from_slice(b">");
+        if let Some(dsn) = open
+            .transaction
+            .dsn
+            .as_ref()
+            .filter(|_| self.capabilities.dsn)
+        {
+            let _ = dsn.write_rcpt(index, &mut self.command);
+        }
+        self.command.extend_from_slice(b"\r\n");
         self.expected.push_back(Step::Rcpt(index));
     }
 
     fn command_data(&mut self) {
         self.command.extend_from_slice(b"DATA\r\n");
         self.expected.push_back(Step::Data);
+    }
+
+    fn command_chunk(&mut self) {
+        let Some(open) = self.open.back_mut() else {
+            return;
+        };
+        let size = open.transaction.content.size();
+        self.command
+            .extend_from_slice(format!("BDAT {size} LAST\r\n").as_bytes());
+        self.expected.push_back(Step::Chunk);
+        self.output.push(self.command.split().freeze());
+        open.is_chunk = true;
+        open.dot_at = Some(open.transaction.content.queue_chunk(&mut self.output));
     }
 
     fn send_command(&mut self) {

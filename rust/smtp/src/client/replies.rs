@@ -1,6 +1,6 @@
 //! What each reply does to the conversation.
 
-use super::{Client, StartTls, State, Step};
+use super::{Client, MOST_WINDOW, StartTls, State, Step};
 use crate::capabilities::Capabilities;
 use crate::event::{CloseReason, Event, ProtocolError};
 use crate::reply::Reply;
@@ -34,6 +34,7 @@ impl Client {
             Step::Rcpt(index) => self.take_rcpt(index, &reply),
             Step::Data => self.take_data(&reply),
             Step::FinalDot => self.take_final(reply),
+            Step::Chunk => self.take_chunk(reply),
             // Its recipients were rejected before; nobody waits for this reply.
             Step::LoneDot => {}
             Step::Quit => self.close(CloseReason::Quit),
@@ -89,6 +90,7 @@ impl Client {
         if !reply.is_positive() {
             return self.close(CloseReason::Refused(reply));
         }
+        self.is_blocked = false;
         if !self.capabilities.pipelining {
             self.command_mail();
             self.send_command();
@@ -97,7 +99,9 @@ impl Client {
 
     fn take_mail(&mut self, reply: &Reply) {
         let is_pipelined = self.capabilities.pipelining;
-        let Some(open) = &mut self.opening else {
+        let is_blocked = reply.code() == 503 && self.is_blocked;
+        self.is_blocked &= !reply.is_positive();
+        let Some(open) = self.open.front_mut() else {
             return;
         };
         if reply.is_positive() {
@@ -109,17 +113,22 @@ impl Client {
             }
             return;
         }
+        if open.is_chunk && is_blocked {
+            open.settled = true;
+            self.events.push_back(Event::Returned(open.transaction.id));
+            return;
+        }
         open.reject_rest(Phase::Mail, reply);
         let done = open.settle(Phase::Mail, None);
         self.events.push_back(Event::TransactionDone(done));
         if !is_pipelined {
-            self.opening = None;
+            self.open.pop_front();
         }
     }
 
     fn take_rcpt(&mut self, index: usize, reply: &Reply) {
         let is_pipelined = self.capabilities.pipelining;
-        let Some(open) = &mut self.opening else {
+        let Some(open) = self.open.front_mut() else {
             return;
         };
         if open.settled {
@@ -136,13 +145,17 @@ impl Client {
             let done = open.settle(Phase::Rcpt, None);
             self.events.push_back(Event::TransactionDone(done));
             if !is_pipelined {
-                self.opening = None;
+                self.open.pop_front();
                 self.needs_reset = true;
             }
             return;
         }
         if is_last {
-            open.phase = Phase::Data;
+            open.phase = if open.is_chunk {
+                Phase::FinalDot
+            } else {
+                Phase::Data
+            };
         }
         if !is_pipelined {
             if is_last {
@@ -159,7 +172,7 @@ impl Client {
             self.expected.push_front(Step::Data);
             return self.unexpected(reply);
         }
-        let Some(mut open) = self.opening.take() else {
+        let Some(mut open) = self.open.pop_front() else {
             return;
         };
         if reply.is_intermediate() && open.settled {
@@ -170,7 +183,7 @@ impl Client {
             open.phase = Phase::FinalDot;
             open.dot_at = Some(open.transaction.content.queue(&mut self.output));
             self.expected.push_back(Step::FinalDot);
-            self.finishing = Some(open);
+            self.open.push_front(open);
         } else {
             self.needs_reset = open.mail_accepted;
             if !open.settled {
@@ -182,14 +195,14 @@ impl Client {
     }
 
     fn take_final(&mut self, reply: Reply) {
-        let Some(mut open) = self.finishing.take() else {
+        let Some(mut open) = self.open.pop_front() else {
             return;
         };
         let has_left = open
             .dot_at
             .is_some_and(|dot_at| self.output.could_have_left(dot_at));
         if reply.is_positive() && !has_left {
-            self.finishing = Some(open);
+            self.open.push_front(open);
             return self.close(CloseReason::Protocol(ProtocolError::EarlyAcceptance));
         }
         if !reply.is_positive() {
@@ -199,18 +212,56 @@ impl Client {
         self.events.push_back(Event::TransactionDone(done));
     }
 
-    /// 421 answers the command it stands for, and none after it will be answered.
-    fn settle_by_closing(&mut self, step: Option<Step>, reply: &Reply) {
-        let (slot, phase) = match step {
-            Some(Step::Mail) => (&mut self.opening, Phase::Mail),
-            Some(Step::Rcpt(_)) => (&mut self.opening, Phase::Rcpt),
-            Some(Step::Data) => (&mut self.opening, Phase::Data),
-            Some(Step::FinalDot) => (&mut self.finishing, Phase::FinalDot),
-            _ => return,
-        };
-        let Some(mut open) = slot.take().filter(|open| !open.settled) else {
+    fn take_chunk(&mut self, reply: Reply) {
+        let Some(open) = self.open.front_mut() else {
             return;
         };
+        let is_settled = open.settled;
+        // Its MAIL was not answered for itself, so the receiver may be as it was before it.
+        let is_returned = is_settled && self.is_blocked;
+        if !is_settled && matches!(reply.code(), 500..=504) {
+            // BDAT itself is meant, and what it is taken for nobody knows: nothing more may leave.
+            open.dot_at = None;
+            self.window = 0;
+            let code = reply.code();
+            return self.close(CloseReason::Protocol(ProtocolError::ChunkingRefused {
+                code,
+            }));
+        }
+        // Receivers differ on whether a refused chunk ends the transaction.
+        if open.mail_accepted && !reply.is_positive() {
+            (self.needs_reset, self.is_blocked) = (true, true);
+        } else if is_returned {
+            self.needs_reset = true;
+        }
+        if is_settled {
+            self.open.pop_front();
+            return;
+        }
+        if reply.is_positive() {
+            self.has_taken_chunk = true;
+            self.window = (self.window + 1).min(MOST_WINDOW);
+        }
+        self.take_final(reply);
+    }
+
+    /// 421 answers the command it stands for, and none after it will be answered.
+    fn settle_by_closing(&mut self, step: Option<Step>, reply: &Reply) {
+        let phase = match step {
+            Some(Step::Mail) => Phase::Mail,
+            Some(Step::Rcpt(_)) => Phase::Rcpt,
+            Some(Step::Data) => Phase::Data,
+            Some(Step::FinalDot | Step::Chunk) => Phase::FinalDot,
+            _ => return,
+        };
+        let Some(mut open) = self.open.pop_front() else {
+            return;
+        };
+        // Replies keep their order, so what was sent ahead of this one's end was not taken.
+        self.open.iter_mut().for_each(|open| open.dot_at = None);
+        if open.settled {
+            return;
+        }
         open.reject_rest(phase, reply);
         let final_reply = (phase == Phase::FinalDot).then(|| reply.clone());
         self.events

@@ -11,6 +11,9 @@ use std::io::IoSlice;
 /// The reply to EHLO of a receiver with nothing but PIPELINING.
 pub const PIPELINING: &str = "250-mx.test\r\n250 PIPELINING\r\n";
 
+/// And one that takes messages ahead.
+pub const CHUNKING: &str = "250-mx.test\r\n250-PIPELINING\r\n250 CHUNKING\r\n";
+
 pub struct Talk {
     pub client: Client,
 }
@@ -22,6 +25,7 @@ impl Talk {
             client: Client::new(Config {
                 ehlo_name,
                 starttls,
+                chunk_window: 1,
             }),
         }
     }
@@ -97,6 +101,7 @@ pub fn message(id: u64, recipients: &[&str]) -> Transaction {
 
 pub fn with_content(id: u64, recipients: &[&str], content: &str) -> Transaction {
     Transaction {
+        dsn: None,
         id: TransactionId(id),
         reverse_path: ReversePath::new("from@x.test").expect("an address"),
         recipients: recipients

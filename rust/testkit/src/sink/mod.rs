@@ -37,6 +37,8 @@ pub struct SinkOptions {
     pub chunking: bool,
     /// Offer STARTTLS with a certificate made on the spot.
     pub starttls: bool,
+    /// Further lines of the answer to EHLO, such as `LIMITS RCPTMAX=2`; nothing is done about them.
+    pub extensions: Vec<String>,
     /// The SIZE offered and enforced, in octets.
     pub size_limit_bytes: u64,
     /// Play [personalities](crate::personality).
@@ -64,6 +66,7 @@ impl Default for SinkOptions {
             eight_bit: true,
             chunking: false,
             starttls: false,
+            extensions: Vec::new(),
             size_limit_bytes: 50 * 1024 * 1024,
             personalities: true,
             slow: Duration::from_secs(2),
@@ -89,6 +92,9 @@ impl SinkOptions {
         replies.extend_from_slice(b"250-sink.test\r\n");
         for (_, keyword) in offered.iter().filter(|(is_offered, _)| *is_offered) {
             replies.extend_from_slice(format!("250-{keyword}\r\n").as_bytes());
+        }
+        for line in &self.extensions {
+            replies.extend_from_slice(format!("250-{line}\r\n").as_bytes());
         }
         let size = self.size_limit_bytes;
         replies.extend_from_slice(

@@ -7,26 +7,23 @@
 //! leaves; if it cannot be, the connection is given up instead. Every message taken ends here: in an
 //! outcome, or back at the front of its path when the receiver never answered its MAIL.
 
+mod settle;
+
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::AcqRel;
 use std::time::{Duration, Instant};
 
-use postalynk_record::v1::Attempt;
 use postalynk_smtp::{
-    CloseReason, Event, Phase, RecipientResult, Rejection, Reply, SubmitError, Transaction,
-    TransactionDone, TransactionId, Unfinished,
+    CloseReason, Event, Phase, ProtocolError, Reply, SubmitError, Transaction, TransactionId,
 };
 
 use crate::classify::{Class, classify};
 use crate::clock;
 use crate::connect::{Session, establish};
 use crate::driver::Step;
-use crate::ending::{attempt_of, ended};
-use crate::outcome::{End, Finished};
+use crate::outcome::End;
 use crate::path::Path;
 use crate::prepare::Mail;
-use crate::reply::put_reply;
 use crate::shard::{Shard, Take};
 
 /// How often a message may lose its connection before MAIL is answered and not pay for it.
@@ -48,7 +45,10 @@ pub(crate) async fn run(shard: Rc<Shard>, path: Rc<Path>) {
             let mut connection = Connection::new(&shard, &path, session);
             let why = connection.serve().await;
             connection.lose(&why);
-            path.state.borrow_mut().established -= 1;
+            let window = connection.session.driver.client.chunk_window();
+            let mut state = path.state.borrow_mut();
+            state.habits.showed_window(window);
+            state.established -= 1;
         }
         Err(failure) => shard.connect_failed(&path, &failure),
     }
@@ -64,7 +64,8 @@ struct Open {
     content_at: Option<Instant>,
     /// When the last octet had left.
     sent_at: Option<Instant>,
-    slot: Option<u32>,
+    /// Of the journal, by recipient; empty until content is about to leave.
+    slots: Vec<Option<u32>>,
     is_first: bool,
 }
 
@@ -73,6 +74,8 @@ struct Why {
     class: Class,
     reply: Option<Reply>,
     reason: String,
+    /// It was about how we speak: what is not in doubt is sent again at once, in another way.
+    is_manner: bool,
 }
 
 struct Connection<'a> {
@@ -82,6 +85,8 @@ struct Connection<'a> {
     open: Vec<Open>,
     /// Transactions submitted.
     submitted: usize,
+    /// Domains of the recipients so far; kept only where the receiver limits them (RFC 9422).
+    domains: Vec<Box<str>>,
     idle_since: Option<Instant>,
     next_token_at: Option<Instant>,
     quit_at: Option<Instant>,
@@ -95,6 +100,7 @@ impl<'a> Connection<'a> {
             session,
             open: Vec::with_capacity(2),
             submitted: 0,
+            domains: Vec::new(),
             idle_since: None,
             next_token_at: None,
             quit_at: None,
@@ -131,6 +137,7 @@ impl<'a> Connection<'a> {
         while let Some(event) = self.session.driver.client.next_event() {
             match event {
                 Event::TransactionDone(done) => self.done(done),
+                Event::Returned(id) => self.returned(id),
                 Event::Closed(reason) => return Some(why_closed(reason)),
                 Event::Ready(_) | Event::StartTls | Event::StartTlsRefused(_) => {}
             }
@@ -142,12 +149,25 @@ impl<'a> Connection<'a> {
     fn offer(&mut self) {
         self.next_token_at = None;
         while self.quit_at.is_none() && self.session.driver.client.wants_transaction() {
-            if self.submitted >= self.path.site.limits.per_connection {
+            if self.submitted >= self.most_transactions() {
                 self.quit();
                 return;
             }
             match self.shard.take(self.path) {
-                Take::Mail(mail) => self.submit(mail),
+                Take::Mail(mut mail) => match self.room_for(&mail) {
+                    0 => {
+                        // Its domain is one too many for this session.
+                        self.shard.put_back(self.path, mail);
+                        self.quit();
+                        return;
+                    }
+                    room if room < mail.recipients.len() => {
+                        let rest = mail.split_off(room);
+                        self.shard.put_back(self.path, rest);
+                        self.submit(mail);
+                    }
+                    _ => self.submit(mail),
+                },
                 Take::After(at) => {
                     self.next_token_at = Some(at);
                     return;
@@ -160,9 +180,14 @@ impl<'a> Connection<'a> {
     fn submit(&mut self, mail: Box<Mail>) {
         let id = TransactionId(self.submitted as u64);
         let transaction = Transaction {
+            dsn: None,
             id,
             reverse_path: mail.reverse_path.clone(),
-            recipients: vec![mail.recipient.clone()],
+            recipients: mail
+                .recipients
+                .iter()
+                .map(|to| to.address.clone())
+                .collect(),
             content: mail.content.clone(),
         };
         let result = self.session.driver.client.submit(transaction);
@@ -172,7 +197,7 @@ impl<'a> Connection<'a> {
             began: clock::now(),
             content_at: None,
             sent_at: None,
-            slot: None,
+            slots: Vec::new(),
             is_first: self.submitted == 0,
         };
         match result {
@@ -186,7 +211,7 @@ impl<'a> Connection<'a> {
                     .fetch_add(1, AcqRel);
                 self.open.push(open);
             }
-            Err(SubmitError::NotReady) => self.shard.requeue(self.path, open.mail),
+            Err(SubmitError::NotReady) => self.shard.put_back(self.path, open.mail),
             Err(error) => self.refuse(&open, error),
         }
     }
@@ -198,39 +223,72 @@ impl<'a> Connection<'a> {
             SubmitError::Utf8Unsupported => "5.6.7",
             _ => "5.6.3",
         };
-        let mut finished = self.finished(open, End::Bounced);
-        finished.class = Some(Class::Content);
-        Class::Content
-            .as_str()
-            .clone_into(&mut finished.tried.class);
-        "mail".clone_into(&mut finished.tried.phase);
-        code.clone_into(&mut finished.tried.enhanced);
-        finished.reason = error.to_string();
-        self.shard.finish(finished);
+        for index in 0..open.mail.recipients.len() {
+            let mut finished = self.finished(open, index, End::Bounced);
+            finished.class = Some(Class::Content);
+            Class::Content
+                .as_str()
+                .clone_into(&mut finished.tried.class);
+            "mail".clone_into(&mut finished.tried.phase);
+            code.clone_into(&mut finished.tried.enhanced);
+            finished.reason = error.to_string();
+            self.shard.finish(finished);
+        }
     }
 
-    /// Notes the attempt whose content is queued, before any of it leaves.
+    fn most_transactions(&self) -> usize {
+        let announced = self.session.driver.client.capabilities().limits.mail_max;
+        let configured = self.path.site.limits.per_connection;
+        announced.map_or(configured, |most| configured.min(most as usize))
+    }
+
+    /// How many of a message's recipients may come in one transaction now; notes their domains.
+    fn room_for(&mut self, mail: &Mail) -> usize {
+        let announced = self.session.driver.client.capabilities().limits;
+        let learned = self.path.state.borrow().habits.recipients;
+        let most = announced
+            .rcpt_max
+            .map_or(learned, |most| learned.min(most as usize));
+        let Some(most_domains) = announced.rcpt_domain_max else {
+            return mail.recipients.len().min(most);
+        };
+        for (index, to) in mail.recipients.iter().take(most).enumerate() {
+            let domain = to.job.delivery.domain();
+            if !self.domains.iter().any(|known| **known == *domain) {
+                if self.domains.len() >= most_domains as usize {
+                    return index;
+                }
+                self.domains.push(domain.into());
+            }
+        }
+        mail.recipients.len().min(most)
+    }
+
+    /// Notes the attempts whose content is queued, before any of it leaves.
     fn journal(&mut self) -> std::io::Result<()> {
-        let Some(id) = self.session.driver.client.sending() else {
-            return Ok(());
-        };
-        let Some(open) = self.open.iter_mut().find(|open| open.id == id) else {
-            return Ok(());
-        };
-        if open.content_at.is_none() {
+        for id in self.session.driver.client.sending() {
+            let open = self.open.iter_mut().find(|open| open.id == id);
+            let Some(open) = open.filter(|open| open.content_at.is_none()) else {
+                continue;
+            };
             open.content_at = Some(clock::now());
-            let delivery = &open.mail.job.delivery;
             let journal = &self.shard.links.shared.journal;
-            open.slot = journal.begin(delivery.key(), delivery.attempt(), clock::wall_us())?;
+            let at_us = clock::wall_us();
+            for to in &open.mail.recipients {
+                let delivery = &to.job.delivery;
+                let slot = journal.begin(delivery.key(), delivery.attempt(), at_us)?;
+                open.slots.push(slot);
+            }
         }
         Ok(())
     }
 
     fn note_sent(&mut self) {
-        let sending = self.session.driver.client.sending();
-        let open = self.open.iter_mut().find(|open| Some(open.id) == sending);
-        if let Some(open) = open.filter(|open| open.sent_at.is_none()) {
-            open.sent_at = Some(clock::now());
+        for id in self.session.driver.client.sending() {
+            let open = self.open.iter_mut().find(|open| open.id == id);
+            if let Some(open) = open.filter(|open| open.sent_at.is_none()) {
+                open.sent_at = Some(clock::now());
+            }
         }
     }
 
@@ -309,130 +367,6 @@ impl<'a> Connection<'a> {
         let is_gone = self.open.is_empty() && self.quit_at.is_some_and(|at| now >= at + GOODBYE);
         is_gone.then(|| transport("QUIT was not answered".to_owned()))
     }
-
-    fn done(&mut self, done: TransactionDone) {
-        let Some(open) = self.close(done.id) else {
-            return;
-        };
-        let took = clock::now() - open.began;
-        match done.recipients.into_iter().next() {
-            Some(RecipientResult::Rejected(rejection)) => self.rejected(open, &rejection),
-            // The core answers for every recipient; without one there is nothing to reject.
-            Some(RecipientResult::Accepted) | None => {
-                let mut finished = self.finished(&open, End::Delivered);
-                if let Some(reply) = &done.reply {
-                    put_reply(&mut finished.tried, reply);
-                }
-                phase_name(done.phase).clone_into(&mut finished.tried.phase);
-                self.path.state.borrow_mut().pace.complete(took);
-                self.shard.finish(finished);
-            }
-        }
-    }
-
-    fn rejected(&self, open: Open, rejection: &Rejection) {
-        let is_farewell = rejection.reply.code() == 421 && rejection.phase == Phase::Mail;
-        if is_farewell && self.may_requeue(&open) {
-            return self.shard.requeue(self.path, open.mail);
-        }
-        let end = if rejection.is_transient() {
-            End::Deferred
-        } else {
-            End::Bounced
-        };
-        let mut finished = self.finished(&open, end);
-        put_rejection(&mut finished, rejection);
-        self.path
-            .state
-            .borrow_mut()
-            .pace
-            .complete(clock::now() - open.began);
-        self.shard.finish(finished);
-    }
-
-    /// The connection is over: whatever is open ends too.
-    fn lose(&mut self, why: &Why) {
-        for unfinished in self.session.driver.client.connection_lost() {
-            if let Some(open) = self.close(unfinished.id) {
-                self.unfinished(open, &unfinished, why);
-            }
-        }
-    }
-
-    fn unfinished(&self, open: Open, unfinished: &Unfinished, why: &Why) {
-        if let Some(Some(rejection)) = unfinished.rejected.first() {
-            return self.rejected(open, rejection);
-        }
-        if unfinished.phase == Phase::Mail && self.may_requeue(&open) {
-            return self.shard.requeue(self.path, open.mail);
-        }
-        let end = if unfinished.in_doubt {
-            End::InDoubt
-        } else {
-            End::Deferred
-        };
-        let mut finished = self.finished(&open, end);
-        finished.class = Some(why.class);
-        why.class.as_str().clone_into(&mut finished.tried.class);
-        phase_name(unfinished.phase).clone_into(&mut finished.tried.phase);
-        if let Some(reply) = &why.reply {
-            put_reply(&mut finished.tried, reply);
-        }
-        finished.reason.clone_from(&why.reason);
-        self.shard.finish(finished);
-    }
-
-    /// A connection that took others and then closed has said nothing about the message it left over.
-    fn may_requeue(&self, open: &Open) -> bool {
-        !open.is_first && open.mail.requeued < MOST_REQUEUES
-    }
-
-    fn close(&mut self, id: TransactionId) -> Option<Open> {
-        let at = self.open.iter().position(|open| open.id == id)?;
-        self.shard
-            .links
-            .shared
-            .open_transactions
-            .fetch_sub(1, AcqRel);
-        Some(self.open.remove(at))
-    }
-
-    fn finished(&self, open: &Open, end: End) -> Finished {
-        let now = clock::now();
-        let job = &open.mail.job;
-        let mut finished = ended(Arc::clone(&job.delivery), end, clock::wall_us());
-        let between = |from: Option<Instant>, to: Instant| {
-            from.map_or(0, |from| clock::micros(to.saturating_duration_since(from)))
-        };
-        finished.slot = open.slot;
-        finished.tried = Attempt {
-            mx: self.session.mx.to_string(),
-            peer: self.session.peer.to_string(),
-            tls: self.session.tls.clone(),
-            tls_refused: self.session.tls_refused.clone(),
-            connect_us: if open.is_first {
-                self.session.connect_us
-            } else {
-                0
-            },
-            mail_us: open
-                .content_at
-                .map_or(0, |at| between(Some(open.began), at)),
-            dot_us: between(open.sent_at.or(open.content_at), now),
-            total_us: between(Some(open.began), now),
-            size_bytes: u32::try_from(open.mail.content.size()).unwrap_or(u32::MAX),
-            ..attempt_of(job)
-        };
-        finished
-    }
-}
-
-fn put_rejection(finished: &mut Finished, rejection: &Rejection) {
-    let class = classify(&rejection.reply, rejection.phase);
-    finished.class = Some(class);
-    class.as_str().clone_into(&mut finished.tried.class);
-    phase_name(rejection.phase).clone_into(&mut finished.tried.phase);
-    put_reply(&mut finished.tried, &rejection.reply);
 }
 
 fn transport(reason: String) -> Why {
@@ -440,6 +374,7 @@ fn transport(reason: String) -> Why {
         class: Class::Transport,
         reply: None,
         reason,
+        is_manner: false,
     }
 }
 
@@ -448,22 +383,15 @@ fn why_closed(reason: CloseReason) -> Why {
         CloseReason::ServiceClosing(reply) | CloseReason::Refused(reply) => Why {
             class: classify(&reply, Phase::Mail),
             reason: reply.to_string(),
+            is_manner: false,
             reply: Some(reply),
         },
         CloseReason::Protocol(error) => Why {
             class: Class::Protocol,
+            is_manner: matches!(error, ProtocolError::ChunkingRefused { .. }),
             reply: None,
             reason: error.to_string(),
         },
         CloseReason::TlsUnavailable(_) | CloseReason::Quit => transport("QUIT".to_owned()),
-    }
-}
-
-fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Mail => "mail",
-        Phase::Rcpt => "rcpt",
-        Phase::Data => "data",
-        Phase::FinalDot => "dot",
     }
 }
