@@ -6,7 +6,15 @@ use std::path::Path;
 
 use crate::error::Error;
 
-pub(crate) struct ProcessLock(#[allow(dead_code, reason = "held, not read")] File);
+pub(crate) struct ProcessLock(File);
+
+impl Drop for ProcessLock {
+    /// Closing alone is not enough: a child that another thread has just forked holds the same open
+    /// file until its exec, and with it the lock. Unlocking ends it for all copies (flock(2)).
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
 
 impl ProcessLock {
     /// Takes the lock and writes the process id into the file, for others to name.
@@ -46,4 +54,20 @@ fn holder(file: &mut File) -> String {
     let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let command = String::from_utf8_lossy(&command).replace('\0', " ");
     format!("process {pid} ({})", command.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forked_child_does_not_keep_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = ProcessLock::take(dir.path()).unwrap();
+        let inherited = lock.0.try_clone().unwrap();
+        assert!(ProcessLock::take(dir.path()).is_err());
+        drop(lock);
+        assert!(ProcessLock::take(dir.path()).is_ok());
+        drop(inherited);
+    }
 }
