@@ -87,8 +87,8 @@ def cli_page() -> str:
     for path, command in walk(commands(), ()):
         parts += list(entry(path, command))
     parts.append(
-        "\nEvery command but `dev` and `policy test` also takes `--config FILE` (settings file) and "
-        "`--json`\n(answer with JSON); every command takes `--help`.\n"
+        "\nEvery command but `dev` and `policy test` also takes `--config FILE` (settings file) "
+        "and `--json`\n(answer with JSON); every command takes `--help`.\n"
     )
     return "\n".join(parts)
 

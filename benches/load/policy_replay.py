@@ -11,6 +11,7 @@ from random import Random
 from benches.report import Report, Round
 from postalynk.policy import DEFAULT, Now, Pools, load
 from postalynk.routing import Replay, deliveries
+from postalynk.routing.native import RoutingRecord
 
 RECORDS = 20_000
 RECIPIENTS = 5
@@ -20,10 +21,10 @@ DOMAINS = (("gmail.com", "google"), ("outlook.com", "outlook"), ("example.org", 
 MINUTE_US = 60_000_000
 
 
-def records() -> list[tuple]:  # type: ignore[type-arg]  # a RoutingRecord is its tuple
+def records() -> list[RoutingRecord]:
     """A day of messages, in order of acceptance."""
     chance = Random(7)
-    made = []
+    made: list[RoutingRecord] = []
     for number in range(RECORDS):
         chosen = [chance.choice(DOMAINS) for _ in range(RECIPIENTS)]
         recipients = [(f"ada@{domain}", domain, provider) for domain, provider in chosen]

@@ -1,6 +1,7 @@
 """A policy with one error a function; the type checker must find every line marked so."""
 
-from postalynk.policy import Attempt, Message, Now, Pools, Retry, Route, policy, split
+from postalynk.policy import Attempt, Message, Now, Pools, Retry, Route, policy, split, table
+from postalynk.policy.testing import Message as Made
 
 
 @policy.route
@@ -52,3 +53,12 @@ def wrong_option(msg: Message, pools: Pools, now: Now) -> Route:
 @policy.route(org=42)  # error: call-overload, untyped-decorator
 def wrong_organization(msg: Message, pools: Pools, now: Now) -> Route:
     return Route("a")
+
+
+VIP = table("vip", "vip.toml")
+NO_FILE = table("vip")  # error: call-arg
+URGENT = Made.fake(priority="urgent")  # error: arg-type
+
+
+def writes_a_table() -> None:
+    VIP["org_1"] = "high"  # error: index

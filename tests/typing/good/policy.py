@@ -16,7 +16,11 @@ from postalynk.policy import (
     Set,
     policy,
     split,
+    table,
+    testing,
 )
+
+VIP = table("vip", "vip.toml")
 
 
 def is_large(msg: Message) -> bool:
@@ -41,6 +45,8 @@ def route(msg: Message, pools: Pools, now: Now) -> Route:
         return Route("default", not_before=now.datetime + timedelta(hours=1))
     if msg.tags.get("campaign") == "spring" or is_ours(msg.rcpt):
         return Route("default", headers=[Set("X-A", "1"), Add("X-B", "2"), Remove("X-C")])
+    if msg.org.id in VIP:
+        return Route(VIP[msg.org.id], fallback=[VIP.get("spare", "default")])
     return Route(split({"default": 95, "canary": 5}, by="org"))
 
 
@@ -56,3 +62,9 @@ def retry(attempt: Attempt) -> Retry:
     if attempt.kind == "in_doubt" and attempt.delivery.priority == "high":
         return Retry("10s, 1m*5", max_age="1h")
     return Retry("1m, 5m*2, 1h*3, 4h*10", max_age="3d", jitter=0.2)
+
+
+def in_a_test(hooks: testing.Hooks) -> Route:
+    message = testing.Message.fake(provider="google", priority="bulk", tags={"a": "b"})
+    hooks.retry(testing.Attempt.fake("421 4.7.28 Too fast", delivery=message))
+    return hooks.route(message, testing.Pools.fake("a"), testing.at("23:00"))

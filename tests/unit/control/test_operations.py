@@ -327,7 +327,7 @@ def test_unknown_fields_of_a_newer_release_survive(control: Control, queue: Memo
     table = queue.tables[TOPIC, PARTITION]
     tree = msgspec.json.decode(table[key]) | {"scopes": ["send"], "version": 2}
     table[key] = msgspec.json.encode(tree)
-    table[b"policy/x"] = b"{}"
+    table[b"route/x"] = b"{}"
     other = Control(queue, Secrets(MASTER))
     assert other.directory.grant(made.api_key) is not None
     other.revoke_key(made.prefix)
