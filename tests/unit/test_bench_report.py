@@ -27,3 +27,7 @@ def test_a_report_has_every_promised_key(tmp_path: Path, monkeypatch: pytest.Mon
 def test_an_unknown_benchmark_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(["no-such"]) == 2
     assert "no-such" in capsys.readouterr().out
+
+
+def test_every_room_is_searched() -> None:
+    assert {"first-light", "mime", "prepare"} <= set(run.names())
