@@ -124,7 +124,8 @@ def test_pipelined_and_chunked_in_one_write_each(live: Postalynk) -> None:
         sent = [accepted_id(replies[at][1]) for at in (3, 7)]
         client.send(envelope + b"DATA\r\n")
         assert [client.getreply()[0] for _ in range(3)] == [250, 250, 354]
-        client.send(content + b".\r\n" + envelope + b"RSET\r\n")
+        stuffed = content.replace(b"\r\n.", b"\r\n..")
+        client.send(stuffed + b".\r\n" + envelope + b"RSET\r\n")
         sent.append(accepted_id(client.getreply()[1]))
         assert [client.getreply()[0] for _ in range(3)] == [250] * 3
     for message_id in sent:

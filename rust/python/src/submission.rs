@@ -96,7 +96,10 @@ impl Submission {
     #[pyo3(signature = (
         *, listen, listen_tls, host, certificate, require_tls, max_message_bytes, max_connections,
     ))]
-    #[allow(clippy::too_many_arguments, reason = "keyword arguments, one a setting")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "keyword arguments, one a setting"
+    )]
     fn new(
         listen: Vec<String>,
         listen_tls: Vec<String>,
@@ -121,7 +124,11 @@ impl Submission {
 
     #[getter]
     fn addresses(&self) -> Vec<String> {
-        self.inner.addresses().iter().map(ToString::to_string).collect()
+        self.inner
+            .addresses()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     fn open(&self) -> PyResult<()> {

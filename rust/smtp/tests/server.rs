@@ -1,4 +1,5 @@
 //! The server's laws and stories, over bytes alone.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use bytes::Bytes;
 use postalynk_smtp::EhloName;
@@ -86,11 +87,11 @@ impl Talk {
     }
 
     fn messages(&self) -> Vec<(&Envelope, &Bytes)> {
-        let message = |event| match event {
-            &Event::Message(ref envelope, ref content) => Some((envelope, content)),
+        let messages = self.events.iter().filter_map(|event| match event {
+            Event::Message(envelope, content) => Some((envelope, content)),
             _ => None,
-        };
-        self.events.iter().filter_map(message).collect()
+        });
+        messages.collect()
     }
 }
 

@@ -1,4 +1,5 @@
 //! Submission over real sockets, with a judge that keeps what it accepts.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use parking_lot::Mutex;
 use postalynk_submission::{Account, Error, Message, Options, Request, Submission, Timeouts};
