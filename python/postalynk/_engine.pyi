@@ -108,8 +108,8 @@ class RecordBatch:
 class Submission:
     """SMTP in: a thread that serves connections and hands up what is to be judged."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         listen: list[str],
         listen_tls: list[str],
@@ -118,7 +118,7 @@ class Submission:
         require_tls: bool,
         max_message_bytes: int,
         max_connections: int,
-    ) -> None:
+    ) -> Self:
         """Take the addresses (``ip:port``); nobody is served before `open`.
 
         ``listen``: TLS by STARTTLS; ``listen_tls``: from the start. ``certificate``: PEM files of
