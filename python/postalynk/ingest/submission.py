@@ -70,8 +70,8 @@ def bind_submission(settings: Settings) -> Submission | None:
             max_connections=given.max_connections,
         )
     except EngineError as error:
-        if not any(key.startswith("submission.") for key in settings.origins):
-            # Nobody asked for it: another instance on this machine has the default port.
+        if given == type(given)():
+            # All defaults, so nobody asked for it: another instance here has the port.
             log.warning("SMTP submission is off", **{"error.message": error.message})
             return None
         raise SettingsError(

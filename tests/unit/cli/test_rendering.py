@@ -275,6 +275,10 @@ def test_the_answers_have_the_shape_of_real_ones() -> None:
         (added | {"notes": []}, answers.DOMAIN | {"notes": []}),
         (ask("list_domains", org=None), answers.DOMAINS),
         (
+            ask("domain_setup", domain="acme.example"),
+            {"setup": added, "senders": [{"ip": "", "ehlo": ""}]},
+        ),
+        (
             ask("set_source", name="mta1", ip="192.0.2.1", ehlo="mta1.acme.example"),
             answers.SOURCE,
         ),
