@@ -1,5 +1,6 @@
 """Clients that never give up: each message has an idempotency key and is retried until answered."""
 
+import http.client
 import json
 import random
 import threading
@@ -81,5 +82,6 @@ class Submitters:
             if error.code < 500:
                 raise AssertionError(f"{error.code}: {error.read()!r}") from error
             return None
-        except (OSError, ValueError):
+        # A process that is killed may have sent the head of its answer and not the rest.
+        except (OSError, http.client.HTTPException, ValueError):
             return None
