@@ -9,7 +9,6 @@ others are delivered.
 import http.client
 import json
 import socket
-import time
 import uuid
 from typing import Any
 
@@ -107,12 +106,10 @@ def test_thirty_megabytes_are_refused_before_they_are_buffered(
             megabyte = b"%x\r\n%b\r\n" % (1_000_000, b" " * 1_000_000)
             for _ in range(31):
                 connection.sendall(megabyte)
-        began = time.monotonic()
         response = http.client.HTTPResponse(connection, method="POST")
         response.begin()
         assert response.status == 413
         assert json.loads(response.read())["name"] == "payload_too_large"
-    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize(("field", "value"), INJECTIONS)

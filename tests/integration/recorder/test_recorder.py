@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -53,7 +54,7 @@ async def projected(dsn: str) -> Counter[tuple[str, int]]:
     return found
 
 
-async def eventually(check: Callable[[], bool], within_s: float = 30.0) -> None:
+async def eventually(check: Callable[[], bool], within_s: float = 120.0) -> None:
     async with asyncio.timeout(within_s):
         while not check():  # noqa: ASYNC110 - what is waited for has no event to set
             await asyncio.sleep(0.02)
@@ -147,10 +148,11 @@ async def test_postgresql_goes_and_comes_back_mid_stream(own_server: EmbeddedPos
         await asyncio.to_thread(own_server.stop)
         await eventually(lambda: not ours.progress.is_connected)
         await feeding
+        put(log, 0, accepted(600), event(600))
         assert ours.lag() > 0
         await asyncio.to_thread(own_server.start)
         await eventually(lambda: ours.lag() == 0)
-    assert await projected(own_server.dsn) == once(range(600))
+    assert await projected(own_server.dsn) == once(range(601))
 
 
 async def test_it_starts_while_postgresql_is_down(own_server: EmbeddedPostgres) -> None:
@@ -170,7 +172,7 @@ async def test_stopping_does_not_wait_for_a_dead_postgresql() -> None:
     ours = recorder(log, lambda: "postgresql://127.0.0.1:1/none")
     task = asyncio.create_task(ours.run())
     await asyncio.sleep(0.1)
-    async with asyncio.timeout(1.0):
+    async with asyncio.timeout(20):
         assert not await ours.stop(timeout_s=30)
     assert task.cancelled()
 
@@ -185,7 +187,7 @@ async def test_stopping_does_not_wait_for_a_frozen_postgresql(own_server: Embedd
     async with frozen(own_server):
         put(log, 0, accepted(1), event(1))
         await asyncio.sleep(0.5)
-        async with asyncio.timeout(3.0):
+        async with asyncio.timeout(20):
             assert not await ours.stop(timeout_s=0.5)
         assert task.done()
     async with running(log, lambda: own_server.dsn) as ours:
@@ -242,10 +244,12 @@ async def test_a_trickle_is_gathered(hot_dsn: str) -> None:
     ours = recorder(log, lambda: hot_dsn, Counting())
     task = asyncio.create_task(ours.run())
     await eventually(lambda: ours.progress.is_connected)
+    began = time.monotonic()
     for n in range(100):
         put(log, 0, accepted(n))
         await asyncio.sleep(0.01)
     await ours.stop()
+    took_s = time.monotonic() - began
     task.result()
     assert ours.progress.messages == 100
-    assert commits <= 2.0 / projection.PACE_S
+    assert commits <= 2 * took_s / projection.PACE_S
