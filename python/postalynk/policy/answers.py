@@ -10,20 +10,32 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
 from postalynk.policy.spans import parse_clock, parse_schedule, parse_span
 
 By: TypeAlias = Literal["message", "org", "rcpt"]
+Lane: TypeAlias = Literal["high", "normal", "bulk"]
+Scope: TypeAlias = Literal["delivery", "path"]
 
 # RFC 5322 section 3.6.8: printable US-ASCII without the colon.
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}", re.ASCII)
 # C0 controls and DEL could end the line or the header; a tab has no business in a value either.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# What the composer, the signer, relays and receivers write: a route has no say in it. The engine's
+# own list (rust/mime/src/header.rs) is checked too, so one that is missing here is refused there.
+_STRUCTURAL_NAMES = (
+    "from to cc bcc reply-to subject date message-id mime-version sender return-path received"
+    " received-spf delivered-to dkim-signature domainkey-signature dkim2-signature message-instance"
+    " authentication-results"
+)
+_STRUCTURAL = frozenset(_STRUCTURAL_NAMES.split())
+_STRUCTURAL_PREFIXES = ("arc-", "resent-", "content-")
 # `why` and projections show reasons; a longer one is a debugging dump.
 MAX_REASON = 200
+LANES: tuple[Lane, ...] = get_args(Lane)
 
 
 def _check_header(name: object, value: object = "") -> None:
@@ -31,6 +43,8 @@ def _check_header(name: object, value: object = "") -> None:
         raise ValueError(
             f"{name!r} is no header name; use 1 to 76 printable ASCII characters, no colon"
         )
+    if name.lower() in _STRUCTURAL or name.lower().startswith(_STRUCTURAL_PREFIXES):
+        raise ValueError(f"the header {name!r} belongs to the message's structure: leave it alone")
     if not isinstance(value, str) or _CONTROL.search(value):
         raise ValueError(f"the value {value!r} of header {name!r} must be one line of text")
 
@@ -110,16 +124,22 @@ class Route(_Target, frozen=True, kw_only=True):
         Route("majors", fallback=["default"], reason="major mailbox provider")
         Route(split({"shared": 95, "canary": 5}, by="org"))
         Route("shared", not_before="07:00")
+        Route("dedicated", pin="mta-3", lane="high", headers=[Set("X-Campaign", "spring")])
 
     ``pool``: a pool's name, or a `split`. ``fallback``: pools to take, in order, while the first
     cannot. ``not_before``: the next time the clock shows ``HH:MM`` (UTC), or a datetime with its
-    zone; a time that is past means now. ``headers``: operations on the message's headers, in order.
-    ``reason``: a few words that ``postalynk why`` shows. Raises ValueError for anything else.
+    zone; a time that is past means now. ``headers``: operations on the message's headers, in order,
+    before it is signed; those of its structure (From, Date, Content-…) are refused. ``lane``: the
+    lane it waits in on its path, ``high``, ``normal`` or ``bulk``; left out, the message's own.
+    ``pin``: the source of the pool it must leave by; left out, the one its organization is bound
+    to. ``reason``: a few words that ``postalynk why`` shows. Raises ValueError for anything else.
     """
 
     fallback: Sequence[str] = ()
     not_before: str | datetime | None = None
     headers: Sequence[HeaderOp] = ()
+    lane: Lane | Literal[""] = ""
+    pin: str = ""
     reason: str = ""
 
     def __post_init__(self) -> None:
@@ -141,6 +161,10 @@ class Route(_Target, frozen=True, kw_only=True):
                 if not isinstance(operation, Set | Add | Remove):
                     raise ValueError(f"headers: {operation!r} is not Set(…), Add(…) or Remove(…)")
             msgspec.structs.force_setattr(self, "headers", tuple(self.headers))
+        if self.lane != "" and self.lane not in LANES:
+            raise ValueError(f"lane={self.lane!r}: use 'high', 'normal' or 'bulk'")
+        if type(self.pin) is not str:
+            raise ValueError(f"pin={self.pin!r}: give the name of a source of the pool")
         if type(self.reason) is not str or len(self.reason) > MAX_REASON:
             raise ValueError(f"reason must be text of at most {MAX_REASON} characters")
 
@@ -173,11 +197,14 @@ class Retry(_Schedule, frozen=True, kw_only=True):
     until ``max_age`` after the first attempt, or until the message itself expires. The last attempt
     is made at that moment; failing then is final. ``jitter``: every delay is drawn from
     ``delay * (1 - jitter)`` to ``delay * (1 + jitter)``, so that what failed together does not come
-    back together. Raises ValueError with the step that is wrong.
+    back together. ``scope``: ``"delivery"``, this one waits; ``"path"``, everything on its path
+    (source and site) waits as long, without an attempt: ``Retry("15m, 1h*3", scope="path")`` for a
+    receiver that says all of one's mail is too much. Raises ValueError with the step that is wrong.
     """
 
     max_age: str = "3d"
     jitter: float = 0.2
+    scope: Scope = "delivery"
 
     def __post_init__(self) -> None:
         texts: tuple[object, ...] = (self.schedule, self.max_age)
@@ -190,6 +217,8 @@ class Retry(_Schedule, frozen=True, kw_only=True):
             raise ValueError(
                 f"jitter={self.jitter!r} must be a number from 0 up to, not including, 1"
             )
+        if self.scope not in get_args(Scope):
+            raise ValueError(f"scope={self.scope!r}: use 'delivery' or 'path'")
 
     @property
     def delays_s(self) -> tuple[int, ...]:

@@ -2,10 +2,12 @@
 
 **Model.** Every ``*.py`` of the bundle runs once in a fresh package whose name
 holds the version; files import each other with ``from .vip import VIP``. What runs is exactly the
-bytes that were hashed: no byte-code cache, no second reading of the file. A hook the directory
-leaves out is that of the policy shipped with Postalynk.
+bytes that were hashed: no byte-code cache, no second reading of the file. A `route` or `retry` the
+directory leaves out is that of the policy shipped with Postalynk; without `accept`, `shape` or
+`warmup` messages are taken in, limits are the engine's, and sources are warm.
 **Invariants.** After `load` there is one `route` and one `retry` for everybody, at most one of
-each per organization, each taking the arguments it will be called with.
+each hook per organization, each taking the arguments it will be called with and reading only
+attributes that exist (`reading`).
 **Errors.** PolicyError ``file:line: what``; then nothing has been loaded.
 **Not here.** What a bundle is (`bundle`), lints (`lint`), which version is in force (the service).
 """
@@ -27,6 +29,7 @@ from postalynk.errors import PolicyError
 from postalynk.policy.bundle import Bundle, read_bundle
 from postalynk.policy.freeze import freeze, global_statement
 from postalynk.policy.hooks import NOTES, Kind, Note
+from postalynk.policy.reading import missing
 from postalynk.policy.tables import serving
 
 if TYPE_CHECKING:
@@ -40,9 +43,14 @@ DEV = Path(__file__).parent / "dev"
 """That of ``postalynk dev``: the same routes, retries within seconds."""
 
 _ARGUMENTS: Mapping[Kind, tuple[str, ...]] = {
+    "accept": ("msg", "now"),
     "route": ("msg", "pools", "now"),
+    "shape": ("path",),
+    "warmup": ("source", "now"),
     "retry": ("attempt",),
 }
+_SHIPPED: Sequence[Kind] = ("route", "retry")
+"""Without these nothing can be sent."""
 
 
 class Hook(NamedTuple):
@@ -50,7 +58,7 @@ class Hook(NamedTuple):
 
     kind: Kind
     function: Any
-    """A ``RouteHook`` or ``RetryHook`` of `postalynk.policy.hooks`, by ``kind``."""
+    """An ``AcceptHook``, ``RouteHook`` … of `postalynk.policy.hooks`, by ``kind``."""
     place: str
     """``policy.py:12``, the line of its definition."""
 
@@ -83,8 +91,17 @@ class Policies:
         """Everybody's `route`."""
         self.retry = self.hooks["retry", None]
         """Everybody's `retry`."""
-        self.has_variants = len(self.hooks) > 2
-        """Whether some organization has a hook of its own."""
+        self.has_variants = any(org for kind, org in self.hooks if kind in _SHIPPED)
+        """Whether some organization has a `route` or a `retry` of its own."""
+
+    def hook(self, kind: Kind, org: str | None = None) -> Hook | None:
+        """The hook of an organization: its own, else everybody's; None: there is neither."""
+        own = None if org is None else self.hooks.get((kind, org))
+        return self.hooks.get((kind, None)) if own is None else own
+
+    def variants(self, kind: Kind) -> tuple[str, ...]:
+        """The organizations with such a hook of their own, sorted."""
+        return tuple(sorted(org for known, org in self.hooks if known == kind and org))
 
     def route_for(self, org: str) -> Hook:
         """The `route` of an organization: its own, else everybody's."""
@@ -115,11 +132,11 @@ def load(directory: Path | str) -> Policies:
 def load_bundle(bundle: Bundle) -> Policies:
     """Load a bundle; raises PolicyError naming file and line."""
     own = _load(bundle)
-    missing = [kind for kind in _ARGUMENTS if (kind, None) not in own.hooks]
-    if missing:
+    left_out = [kind for kind in _SHIPPED if (kind, None) not in own.hooks]
+    if left_out:
         shipped = _load(read_bundle(DEFAULT))
         own.files.update(shipped.files)
-        for kind in missing:
+        for kind in left_out:
             own.hooks[kind, None] = shipped.hooks[kind, None]
     return Policies(bundle, own.modules, own.files, own.hooks)
 
@@ -182,6 +199,11 @@ class _Importer(MetaPathFinder, Loader):
             raise PolicyError(
                 f"{name}:{statement.lineno}: `global` in a policy: its globals are frozen",
                 fix="answer from what the hook is given",
+            )
+        for read in missing(tree):
+            raise PolicyError(
+                f"{name}:{read.line}: {read.owner} has no {read.name!r}",
+                fix=f"it has {', '.join(read.known)}",
             )
         module.__file__ = path
         exec(compile(tree, path, "exec", dont_inherit=True), vars(module))  # noqa: S102  the operator's own code

@@ -1,21 +1,120 @@
-"""`Pools`: which pools there are, as one batch sees them."""
+"""`Pools`: which pools there are and how they fare, as one batch sees them.
+
+**Model.** Names and members are the operator's; how paths fare is the engine's, read once, when a
+policy first asks in a batch, and then the same for all of it. A policy that does not ask costs
+nothing.
+**Health.** A path is open unless its breaker is shut; a source is healthy unless it has paths and
+every one of them is shut; a pool is healthy while one of its sources is.
+**Not here.** Reputation: the engine keeps none, so a policy cannot read any.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+
+class PathState(NamedTuple):
+    """One path at the moment the batch began."""
+
+    source: str
+    site: str
+    is_open: bool
+    """Whether its breaker lets mail through."""
+    connections: int
+    waiting: int
+    """Messages ready to leave on it."""
+    limit_per_s: float
+    """The most it may send a second; infinite: no limit."""
+    rate_per_s: float
+    """What it last sent a second when it was busy; 0.0: not known."""
+
+
+class Pool:
+    """One pool: ``pools["dedicated"].healthy``."""
+
+    __slots__ = ("_pools", "name", "sources")
+
+    def __init__(self, pools: Pools, name: str, sources: Sequence[str]) -> None:
+        self._pools = pools
+        self.name = name
+        self.sources = tuple(sorted(sources))
+        """Its sources by name: ``"mta-1" in pools["dedicated"].sources``."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether one of its sources is healthy; False for a pool without any."""
+        return any(self._pools.is_healthy(source) for source in self.sources)
+
+    def paths(self, site: str) -> tuple[PathState, ...]:
+        """Its paths to a site that are in use: ``pools["majors"].paths(msg.rcpt.site)``."""
+        return tuple(
+            path for path in self._pools.paths if path.site == site and path.source in self.sources
+        )
+
+    def is_open(self, site: str) -> bool:
+        """Whether mail to the site can leave by it, as far as is known."""
+        known = {path.source: path.is_open for path in self.paths(site)}
+        return any(known.get(source, True) for source in self.sources)
+
+    def waiting(self, site: str) -> int:
+        """Messages ready to leave by it to the site."""
+        return sum(path.waiting for path in self.paths(site))
+
+    def rate(self, site: str) -> float:
+        """What it last sent to the site when busy, in messages a second; 0.0: not known."""
+        return sum(path.rate_per_s for path in self.paths(site))
+
+    def __repr__(self) -> str:
+        return f"Pool({self.name!r}, {list(self.sources)!r})"
+
+
+def _no_paths() -> Iterable[PathState]:
+    return ()
 
 
 class Pools:
     """The pools by name; the same for a whole batch: ``"canary" in pools``."""
 
-    __slots__ = ("names",)
+    __slots__ = ("_members", "_paths", "_read", "names")
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self.names = frozenset(names)
+    def __init__(
+        self,
+        pools: Iterable[str] | Mapping[str, Iterable[str]],
+        paths: Callable[[], Iterable[PathState]] = _no_paths,
+    ) -> None:
+        """``pools``: names, or names with their sources. ``paths`` is called once, if at all."""
+        members = pools if isinstance(pools, Mapping) else dict.fromkeys(pools, ())
+        self._members: Mapping[str, tuple[str, ...]] = {
+            name: tuple(sources) for name, sources in members.items()
+        }
+        self._read = paths
+        self._paths: tuple[PathState, ...] | None = None
+        self.names = frozenset(self._members)
         """Every pool's name."""
+
+    def at(self, paths: Callable[[], Iterable[PathState]]) -> Pools:
+        """The same pools for another batch."""
+        return Pools(self._members, paths)
+
+    @property
+    def paths(self) -> tuple[PathState, ...]:
+        """Every path in use, by source and site."""
+        if self._paths is None:
+            self._paths = tuple(sorted(self._read()))
+        return self._paths
+
+    def is_healthy(self, source: str) -> bool:
+        """Whether the source is: it has no path, or one that is open."""
+        states = [path.is_open for path in self.paths if path.source == source]
+        return not states or any(states)
+
+    def __getitem__(self, name: str) -> Pool:
+        """The pool of that name; raises KeyError when there is none."""
+        return Pool(self, name, self._members[name])
 
     def __contains__(self, name: str) -> bool:
         return name in self.names

@@ -4,7 +4,7 @@ Reading an attribute asks the engine for that one value; what a policy does not 
 nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 
@@ -110,6 +110,106 @@ class Message(Protocol):
     @property
     def last_reply(self) -> str:
         """The reply to the attempt before, ``"451 4.7.1 Try again later"``; empty at the first."""
+        ...
+
+
+class Incoming(Protocol):
+    """What `accept` is asked about: a valid message at the door, of a sender who may send it.
+
+    It is not in the queue yet: no recipient's site is known, and nothing was tried.
+    """
+
+    @property
+    def org(self) -> Organization:
+        """Whose message it is: ``msg.org.plan == "trial"``."""
+        ...
+
+    @property
+    def priority(self) -> str:
+        """What the sender asked for: ``"high"``, ``"normal"`` or ``"bulk"``."""
+        ...
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """The sender's tags: ``msg.tags.get("campaign") == "spring"``."""
+        ...
+
+    @property
+    def sender(self) -> str:
+        """The author's address as the From header has it: ``"news@example.com"``."""
+        ...
+
+    @property
+    def sender_domain(self) -> str:
+        """The part of `sender` behind the @."""
+        ...
+
+    @property
+    def recipients(self) -> Sequence[str]:
+        """The envelope's addresses in order: ``len(msg.recipients) > 100``."""
+        ...
+
+    @property
+    def domains(self) -> Sequence[str]:
+        """The recipients' domains, each once, sorted: ``"example.org" in msg.domains``."""
+        ...
+
+    @property
+    def subject(self) -> str:
+        """The subject; empty where there is none, and of a message that came over SMTP."""
+        ...
+
+    @property
+    def attachments(self) -> int:
+        """How many attachments; 0 of a message that came over SMTP, whose parts are not read."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Text, HTML and attachments, or the whole of it over SMTP, in octets."""
+        ...
+
+    @property
+    def channel(self) -> str:
+        """The way it came: ``"http"`` or ``"smtp"``."""
+        ...
+
+
+class Path(Protocol):
+    """What `shape` is asked about: the way from one source to one site."""
+
+    @property
+    def source(self) -> str:
+        """The egress source: ``"mta-1"``."""
+        ...
+
+    @property
+    def site(self) -> str:
+        """The group of MX hosts it leads to: ``"google"``, else the MX's own domain."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """The provider behind the site: ``"google"``, ``"outlook"``; empty: not a known one."""
+        ...
+
+
+class Source(Protocol):
+    """What `warmup` is asked about: an egress source as one provider sees it."""
+
+    @property
+    def name(self) -> str:
+        """``"mta-1"``."""
+        ...
+
+    @property
+    def pools(self) -> Sequence[str]:
+        """The pools it belongs to, sorted: ``"fresh" in source.pools``."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """The provider whose day this is: ``"google"``; empty: all that are not a known one."""
         ...
 
 

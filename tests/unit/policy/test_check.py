@@ -35,7 +35,7 @@ def test_new_overwrites_nothing(tmp_path: Path) -> None:
     ("old", "new", "step", "finding"),
     [
         ("Now, Pools", "Now, Ponds", "load", "policy.py:3: ImportError"),
-        ("msg.rcpt.provider", "msg.rcpt.supplier", "types", 'policy.py:17: "Recipient" has no'),
+        ("msg.rcpt.provider", "msg.rcpt.supplier", "load", "policy.py:17: Recipient has no"),
         ("not_before=\"07:00\"", "not_before=7", "types", "policy.py:20: Argument"),
         ("if msg.priority", "if hash(msg.id) % 2 or msg.priority", "lint", "policy.py:19:8: PL102"),
         ("    'majors'\n", "    'minors'\n", "examples", "policy.py:12: "),

@@ -36,7 +36,7 @@ def route(msg, pools, now):
         case "unknown share": return Route(split({"high": 1, "nowhere": 0}))
         case "invalid": return Route("")
         case "recurse": return route(msg, pools, now)
-        case "attribute": return Route(msg.recipient)
+        case "attribute": return Route(getattr(msg, "recipient"))
         case "split": return Route(split({"high": 1, "canary": 1}, by=msg.tags["by"]))
     return Route("high", reason="well")
 

@@ -1,10 +1,11 @@
 """What a policy is tested with: deliveries made up, pools made up, a clock that stands still.
 
 **Problem.** A hook is a plain function, so a test only needs something to call it with.
-**Model.** `Message`, `Attempt` and `Pools` here are frozen values that a type checker accepts where
-a hook asks for the protocols of the same name; ``fake`` fills in whatever a test does not care
-about. `at` makes a `Now`. The strategies make up all of them for hypothesis. An example in a
-hook's docstring is run by ``postalynk policy check`` and by the pytest plugin.
+**Model.** `Message`, `Attempt`, `Incoming`, `Path`, `Source` and `Pools` here are frozen values
+that a type checker accepts where a hook asks for the protocols of the same name; ``fake`` fills in
+whatever a test does not care about. `at` makes a `Now`. The strategies make up deliveries,
+failures, pools and instants for hypothesis. An example in a hook's docstring is run by ``postalynk
+policy check`` and by the pytest plugin.
 **Not here.** An engine. What a policy answers is data; what becomes of it is tested elsewhere.
 
     from postalynk.policy.testing import Message, Pools, at
@@ -18,10 +19,13 @@ The strategies need hypothesis, the plugin pytest: ``pip install 'postalynk[test
 
 from postalynk.policy.testing.doubles import (
     Attempt,
+    Incoming,
     Message,
     Organization,
+    Path,
     Pools,
     Recipient,
+    Source,
     at,
 )
 from postalynk.policy.testing.examples import Example, run_examples
@@ -32,10 +36,13 @@ __all__ = [
     "Attempt",
     "Example",
     "Hooks",
+    "Incoming",
     "Message",
     "Organization",
+    "Path",
     "Pools",
     "Recipient",
+    "Source",
     "at",
     "messages",
     "moments",

@@ -6,7 +6,7 @@ has not is an AttributeError in the test as it would be in the worker.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
@@ -154,15 +154,102 @@ class Attempt:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """Satisfies `postalynk.policy.Incoming`; made by `Incoming.fake`."""
+
+    org: Organization
+    priority: str
+    tags: Mapping[str, str]
+    sender: str
+    sender_domain: str
+    recipients: Sequence[str]
+    domains: Sequence[str]
+    subject: str
+    attachments: int
+    size_bytes: int
+    channel: str
+
+    @classmethod
+    def fake(
+        cls,
+        *,
+        org: str = "org_test",
+        plan: str = "standard",
+        priority: Priority = "normal",
+        tags: Mapping[str, str] | None = None,
+        sender: str = "news@example.com",
+        to: Sequence[str] = ("ada@example.org",),
+        subject: str = "Hello",
+        attachments: int = 0,
+        size_bytes: int = 2_000,
+        channel: Literal["http", "smtp"] = "http",
+    ) -> Incoming:
+        """A message at the door: ``Incoming.fake(plan="trial", to=["ada@example.org"])``.
+
+        ``to``: the envelope's addresses; ``size_bytes`` in octets. Raises ValueError for an
+        address without @.
+        """
+        return cls(
+            org=Organization(org, plan),
+            priority=priority,
+            tags=dict(tags or {}),
+            sender=sender,
+            sender_domain=_domain(sender),
+            recipients=tuple(to),
+            domains=tuple(sorted({_domain(address) for address in to})),
+            subject=subject,
+            attachments=attachments,
+            size_bytes=size_bytes,
+            channel=channel,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Satisfies `postalynk.policy.Path`: ``Path("mta-1", "google", "google")``."""
+
+    source: str = "mta-1"
+    site: str = "example.org"
+    provider: str = ""
+
+    @classmethod
+    def fake(cls, *, source: str = "mta-1", site: str = "", provider: str = "") -> Path:
+        """A path: ``Path.fake(provider="google")``; ``site``: left out, the provider's."""
+        return cls(source, site or PROVIDERS.get(provider, ("", "example.org"))[1], provider)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Satisfies `postalynk.policy.Source`: ``Source("mta-1", ("default",), "google")``."""
+
+    name: str = "mta-1"
+    pools: Sequence[str] = ("default",)
+    provider: str = ""
+
+    @classmethod
+    def fake(
+        cls, name: str = "mta-1", *, pools: Sequence[str] = ("default",), provider: str = ""
+    ) -> Source:
+        """A source as one provider sees it: ``Source.fake("mta-9", provider="google")``."""
+        return cls(name, tuple(sorted(pools)), provider)
+
+
 class Pools(surface.Pools):
     """`postalynk.policy.Pools`, with a way to make some up."""
 
     __slots__ = ()
 
     @classmethod
-    def fake(cls, *names: str) -> Pools:
-        """The pools named, or those every installation has: ``default``, ``high``, ``majors``."""
-        return cls(names or ("default", "high", "majors"))
+    def fake(cls, *names: str, shut: Sequence[str] = ()) -> Pools:
+        """The pools named, or those every installation has: ``default``, ``high``, ``majors``.
+
+        Each has one source, named like the pool. ``shut``: pools that are not healthy, because
+        the only path of their source is shut: ``Pools.fake("a", "b", shut=["a"])``.
+        """
+        chosen = names or ("default", "high", "majors")
+        paths = [surface.PathState(pool, "example.org", False, 0, 0, 100.0, 0.0) for pool in shut]
+        return cls({name: (name,) for name in chosen}, lambda: paths)
 
 
 def at(clock: str) -> Now:

@@ -12,14 +12,30 @@ import doctest
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from postalynk.policy.testing.doubles import Attempt, Message, Pools, at
+from postalynk.policy.testing.doubles import (
+    Attempt,
+    Incoming,
+    Message,
+    Path,
+    Pools,
+    Source,
+    at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from postalynk.policy.load import Policies
 
-NAMES = {"Attempt": Attempt, "Message": Message, "Pools": Pools, "at": at}
+NAMES = {
+    "Attempt": Attempt,
+    "Incoming": Incoming,
+    "Message": Message,
+    "Path": Path,
+    "Pools": Pools,
+    "Source": Source,
+    "at": at,
+}
 
 
 class Example(NamedTuple):

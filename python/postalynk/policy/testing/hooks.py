@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from postalynk.policy.answers import Retry, Route
+from postalynk.policy.limits import Shape, Warmup
+from postalynk.policy.verdicts import Accept, Reject
 
 if TYPE_CHECKING:
     from postalynk.policy.load import Policies
     from postalynk.policy.moment import Now
     from postalynk.policy.pools import Pools
-    from postalynk.policy.surface import Attempt, Message
+    from postalynk.policy.surface import Attempt, Incoming, Message, Path, Source
+    from postalynk.policy.verdicts import Verdict
 
 
 class Hooks:
@@ -34,6 +37,36 @@ class Hooks:
         for name in answer.pools:
             if name not in pools:
                 raise ValueError(f"{hook.place}: there is no pool {name!r} among {pools!r}")
+        return answer
+
+    def accept(self, msg: Incoming, now: Now) -> Verdict:
+        """What the policy answers about this message; without the hook it is taken in."""
+        hook = self.policies.hook("accept", msg.org.id)
+        if hook is None:
+            return Accept()
+        answer = hook.function(msg, now)
+        if not isinstance(answer, Accept | Reject):
+            raise TypeError(f"{hook.place}: answered {type(answer).__name__}, no Accept or Reject")
+        return answer
+
+    def shape(self, path: Path, org: str | None = None) -> Shape:
+        """What the policy answers about this path; ``org``: one with a hook of its own."""
+        hook = self.policies.hook("shape", org)
+        if hook is None:
+            return Shape()
+        answer = hook.function(path)
+        if not isinstance(answer, Shape):
+            raise TypeError(f"{hook.place}: answered {type(answer).__name__}, not a Shape")
+        return answer
+
+    def warmup(self, source: Source, now: Now, org: str | None = None) -> Warmup | None:
+        """What the policy answers about this source; None, as without the hook: it is warm."""
+        hook = self.policies.hook("warmup", org)
+        if hook is None:
+            return None
+        answer = hook.function(source, now)
+        if answer is not None and not isinstance(answer, Warmup):
+            raise TypeError(f"{hook.place}: answered {type(answer).__name__}, not a Warmup")
         return answer
 
     def retry(self, attempt: Attempt) -> Retry:
