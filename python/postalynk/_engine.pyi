@@ -266,7 +266,7 @@ class EventColumns:
         (text), at_us, recorded_at_us, address, due_at_us, reason, and those of Attempt by their
         names in the schema (pool, source, site, mx, peer, reply_code, enhanced, reply, class,
         phase, tls, connect_us, mail_us, dot_us, total_us, policy_version, route_reason, fallback,
-        size_bytes, tls_refused).
+        size_bytes, tls_refused, relay, transcript).
         """
 
 @final
@@ -348,6 +348,19 @@ class Engine:
     def in_flight(self) -> int: ...
     def deferred(self) -> int:
         """Deferrals with a timer."""
+    def trace_open(self, site: str) -> int:
+        """Begin to follow the conversations with a site, or with all when it is empty.
+
+        Raises EngineError when too many do already.
+        """
+    def trace_read(
+        self, trace: int, timeout_ms: int
+    ) -> tuple[list[tuple[int, int, str, str, str, str]], int] | None:
+        """((at_us, session, site, source, mx, text) …, lines lost); None: there is no such trace.
+
+        Waits for the first line. A trace nobody reads for a minute is closed.
+        """
+    def trace_close(self, trace: int) -> None: ...
     def snapshot(self) -> str:
         """JSON: in flight per lane, organization and site; paths with state, connections, ready."""
     def metrics(self) -> str:

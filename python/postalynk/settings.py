@@ -132,6 +132,12 @@ class Delivery(Section, frozen=True):
     """Most messages per connection; 0: the provider's own limit."""
     rate: str = ""
     """Most messages per path, such as ``100/s``; empty: the provider's own limit."""
+    idle_s: int = 30
+    """How long a connection waits for another message before it is closed."""
+    max_age_s: int = 300
+    """A connection this old takes no further message."""
+    transcript_sample: int = 1_000
+    """One in so many attempts that went well keeps its transcript; 0: none. Failures always do."""
     max_in_flight: int = 10_000
     """Deliveries in the engine at a time; the rest waits in the queue."""
 

@@ -19,6 +19,7 @@ def commands() -> "App":
         policy,
         pool,
         queue,
+        trace,
         up,
     )
     from postalynk.cli.app import app

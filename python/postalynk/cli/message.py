@@ -52,8 +52,9 @@ def _lines(event: dict[str, Any], began: datetime) -> list[str]:
     if path["peer"]:
         took = event["latency_us"]["total"] / 1000
         tls = event["tls"]["used"] or "plaintext"
+        via = f" by {path['relay']}" if path["relay"] else ""
         lines.append(
-            f"  from {path['source']} to {path['mx'] or path['site']} at {path['peer']}, "
+            f"  from {path['source']}{via} to {path['mx'] or path['site']} at {path['peer']}, "
             f"{tls}, {took:.1f} ms"
         )
     if event["tls"]["refused"]:
@@ -66,4 +67,5 @@ def _lines(event: dict[str, Any], began: datetime) -> list[str]:
         lines.append(f"  {event['reason']}")
     if event["due_at"]:
         lines.append(f"  tried again at {event['due_at']}")
+    lines += [f"    {said}" for said in event["transcript"].rstrip("\n").split("\n") if said]
     return lines

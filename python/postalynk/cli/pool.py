@@ -47,6 +47,7 @@ def source(
     *,
     ip: str = "",
     ehlo: str = "",
+    relay: str = "",
     common: Common = COMMON,
 ) -> None:
     """Make or replace an egress source.
@@ -57,6 +58,19 @@ def source(
         Local address to send from; empty: the system chooses.
     ehlo
         The name it greets with; it should be the PTR of the address.
+    relay
+        The machine it leaves by: socks5://[user:password@]host[:port], or proxy2://host:port for
+        one that takes the PROXY protocol and is told the source's address.
     """
-    made = ask(common.settings(), "set_source", name=name, ip=ip, ehlo=ehlo)
+    made = ask(common.settings(), "set_source", name=name, ip=ip, ehlo=ehlo, relay=relay)
     emit_json(made) if common.json else out.print(f"source {name} is set")
+
+
+@pool.command
+def sources(*, common: Common = COMMON) -> None:
+    """Egress sources, and the relays they leave by."""
+    rows = ask(common.settings(), "list_sources")
+    if common.json:
+        emit_json(rows)
+    else:
+        table(rows, ["name", "ip", "ehlo", "relay"], empty="No source.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from postalynk.control import api_keys
+from postalynk.control import api_keys, relays
 from postalynk.control.domains import place
 from postalynk.control.secrets import Secrets
 from postalynk.control.values import (
@@ -150,12 +150,23 @@ class Directory:
         return snapshot.policies.get(snapshot.in_force.current)
 
     def egress_json(self) -> str:
-        """Pools and sources in the form `postalynk._engine.Engine.configure` takes."""
+        """Pools and sources in the form `postalynk._engine.Engine.configure` takes.
+
+        Secret where a relay has a login: hand it on, never log or keep it.
+        """
         tree = {
-            "sources": [{"name": s.name, "ip": s.ip, "ehlo": s.ehlo} for s in self.sources()],
+            "sources": [
+                {"name": s.name, "ip": s.ip, "ehlo": s.ehlo, "relay": self._relay(s)}
+                for s in self.sources()
+            ],
             "pools": [{"name": p.name, "sources": p.sources} for p in self.pools()],
         }
         return msgspec.json.encode(tree).decode()
+
+    def _relay(self, source: Source) -> str:
+        if not source.sealed_relay:
+            return source.relay
+        return self._secrets.unseal(source.sealed_relay, relays.place(source.name)).decode()
 
     def signers(self) -> list[tuple[str, str, str, bytes]]:
         """(domain, selector, algorithm, PKCS#8 DER) of every key, for ``Engine.set_signers``.

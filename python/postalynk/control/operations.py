@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, get_args
 
 import msgspec
 
-from postalynk.control import api_keys
+from postalynk.control import api_keys, relays
 from postalynk.control.border import normal_domain
 from postalynk.control.directory import Directory
 from postalynk.control.domains import DomainSetup, make_keys, setup_of
@@ -218,8 +218,11 @@ class Control:
 
     # --- egress -------------------------------------------------------------------------------
 
-    def set_source(self, name: str, *, ip: str = "", ehlo: str = "") -> Source:
-        """Create or change an egress source; an empty ``ip`` leaves the choice to the system."""
+    def set_source(self, name: str, *, ip: str = "", ehlo: str = "", relay: str = "") -> Source:
+        """Create or change an egress source; an empty ``ip`` leaves the choice to the system.
+
+        ``relay``: the machine it leaves by; see `postalynk.control.relays`.
+        """
         _check_slug("source", name)
         if ip:
             try:
@@ -232,8 +235,23 @@ class Control:
             raise ControlError(
                 f"{ehlo[:80]!r} is no host name", fix="write it like mail.example.com"
             )
+        shown = relays.without_login(relay) if relay else ""
+        if shown.startswith("proxy2:") and not ip:
+            raise ControlError(
+                f"the relay {shown} must be told an address", fix="give the source its --ip"
+            )
+        sealed = ""
+        if relay != shown:
+            sealed = self._secrets.seal(relay.encode(), relays.place(name))
         with self._lock:
-            source = Source(name=name, ip=ip, ehlo=ehlo, created_at_us=self._clock())
+            source = Source(
+                name=name,
+                ip=ip,
+                ehlo=ehlo,
+                relay=shown,
+                sealed_relay=sealed,
+                created_at_us=self._clock(),
+            )
             self._write(source)
         return source
 

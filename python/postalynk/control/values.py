@@ -74,6 +74,10 @@ class Source(Value, frozen=True, kw_only=True):
     name: str
     ip: str = ""
     ehlo: str = ""
+    relay: str = ""
+    """The relay it leaves by, without its login; see `postalynk.control.relays`."""
+    sealed_relay: str = ""
+    """The whole URL, sealed with the master key, where it has a login."""
 
 
 class Pool(Value, frozen=True, kw_only=True):

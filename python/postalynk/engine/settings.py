@@ -49,6 +49,12 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Most messages per connection; 0: the provider's own limit."""
     rate: str
     """Most messages per path, such as ``100/s``; empty: the provider's own limit."""
+    idle_s: int
+    """How long an idle connection is kept."""
+    max_age_s: int
+    """How long a connection takes messages."""
+    transcript_sample: int
+    """One in so many delivered attempts keeps its transcript; 0: none."""
 
     @classmethod
     def of(cls, settings: Settings, *, journal: str, is_sink_only: bool = False) -> EngineSettings:
@@ -61,10 +67,19 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             _refuse(settings, "delivery.smart_host", "", "name the sink, host:port")
         if not 1 <= delivery.smtp.port <= 65_535:
             _refuse(settings, "delivery.smtp.port", delivery.smtp.port, "use 1 to 65535")
-        for key in ("shards", "signing_threads", "connections", "per_connection"):
+        for key in (
+            "shards",
+            "signing_threads",
+            "connections",
+            "per_connection",
+            "idle_s",
+            "transcript_sample",
+        ):
             value = getattr(delivery, key)
             if value < 0:
                 _refuse(settings, f"delivery.{key}", value, "use 0 or more")
+        if delivery.max_age_s < 1:
+            _refuse(settings, "delivery.max_age_s", delivery.max_age_s, "use 1 or more")
         ehlo = delivery.ehlo or socket.gethostname()
         # RFC 5321 section 4.1.1.1: a domain name or an address literal, so printable ASCII.
         if re.fullmatch(r"[!-~]{1,255}", ehlo, re.ASCII) is None:
@@ -81,6 +96,9 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             connections=delivery.connections,
             per_connection=delivery.per_connection,
             rate=delivery.rate,
+            idle_s=delivery.idle_s,
+            max_age_s=delivery.max_age_s,
+            transcript_sample=delivery.transcript_sample,
         )
 
 

@@ -45,6 +45,7 @@ NAMES = frozenset(
         "list_organizations",
         "list_policies",
         "list_pools",
+        "list_sources",
         "policy_files",
         "queue_state",
         "redrive",
@@ -56,7 +57,14 @@ NAMES = frozenset(
 )
 """Operations that need no running process."""
 
-LIVE_NAMES = NAMES | {"drain", "process_state", "why"}
+LIVE_NAMES = NAMES | {
+    "drain",
+    "process_state",
+    "trace_close",
+    "trace_open",
+    "trace_read",
+    "why",
+}
 
 
 class Operations:
@@ -142,9 +150,19 @@ class Operations:
         """Make or replace a pool."""
         return self._control.set_pool(name, sources)
 
-    def set_source(self, name: str, ip: str, ehlo: str) -> Any:
+    def list_sources(self) -> list[dict[str, Any]]:
+        """Egress sources, their relays without logins."""
+        return [
+            {"name": source.name, "ip": source.ip, "ehlo": source.ehlo, "relay": source.relay}
+            for source in self._control.directory.sources()
+        ]
+
+    def set_source(self, name: str, ip: str, ehlo: str, relay: str) -> dict[str, Any]:
         """Make or replace a source."""
-        return self._control.set_source(name, ip=ip, ehlo=ehlo)
+        made = self._control.set_source(name, ip=ip, ehlo=ehlo, relay=relay)
+        shown: dict[str, Any] = msgspec.to_builtins(made)
+        del shown["sealed_relay"]
+        return shown
 
     def list_policies(self) -> dict[str, Any]:
         """Deployed versions, the oldest first, and the one in force."""
@@ -267,6 +285,26 @@ class LiveOperations(Operations):
         """Deliveries in the engine, and records above the low-water marks."""
         waiting = sum(lane.waiting for lane in accounting.depth(self._queue))
         return max(waiting, self._live.parts.engine.in_flight())
+
+    def trace_open(self, site: str) -> int:
+        """Begin to follow the conversations with a site; empty: with all."""
+        return self._live.parts.engine.trace_open(site)
+
+    def trace_read(self, trace: int, limit_s: float) -> dict[str, Any]:
+        """What was said since the last reading; waits for the first line."""
+        read = self._live.parts.engine.trace_read(trace, int(min(limit_s, 20.0) * 1000))
+        if read is None:
+            raise ControlError(f"there is no trace {trace}", fix="begin a new one")
+        lines, lost = read
+        names = ("at_us", "session", "site", "source", "mx", "text")
+        return {
+            "lines": [dict(zip(names, line, strict=True)) for line in lines],
+            "lost": lost,
+        }
+
+    def trace_close(self, trace: int) -> None:
+        """End a trace."""
+        self._live.parts.engine.trace_close(trace)
 
     def why(self, message_id: str) -> dict[str, Any]:
         """The story of a message."""

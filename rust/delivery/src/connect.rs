@@ -21,11 +21,15 @@ use crate::driver::{Driver, Step};
 use crate::ending::{attempt_of, ended};
 use crate::outcome::{End, Finished};
 use crate::path::Path;
+use crate::pools::Source;
+use crate::relay;
 use crate::reply::put_reply;
 use crate::resolve::ToResolver;
 use crate::route::Job;
 use crate::shard::Shard;
 use crate::stream::Stream;
+use crate::trace;
+use crate::transcript::Transcript;
 
 /// Hosts and addresses tried for one connection: more would only keep the path waiting.
 const MOST_HOSTS: usize = 5;
@@ -43,6 +47,11 @@ pub(crate) struct Session {
     /// Why TLS was offered and not used.
     pub(crate) tls_refused: String,
     pub(crate) connect_us: u32,
+    /// As it was when the connection was made.
+    pub(crate) source: Arc<Source>,
+    /// The egress relay in between; empty: none.
+    pub(crate) relay: String,
+    pub(crate) greeted_at: Instant,
 }
 
 /// Why there is none; of several tries the last.
@@ -55,6 +64,8 @@ pub(crate) struct Failure {
     mx: String,
     peer: String,
     tls_refused: String,
+    relay: String,
+    transcript: String,
     took: Duration,
 }
 
@@ -70,6 +81,8 @@ impl Failure {
         tried.mx.clone_from(&self.mx);
         tried.peer.clone_from(&self.peer);
         tried.tls_refused.clone_from(&self.tls_refused);
+        tried.relay.clone_from(&self.relay);
+        tried.transcript.clone_from(&self.transcript);
         tried.total_us = clock::micros(self.took);
         if let Some(reply) = &self.reply {
             put_reply(tried, reply);
@@ -82,6 +95,7 @@ impl Failure {
 /// Connects to one of the path's hosts.
 pub(crate) async fn establish(shard: &Rc<Shard>, path: &Path) -> Result<Session, Failure> {
     let hosts = Arc::clone(&path.destination.borrow());
+    let source = Arc::clone(&path.source.borrow());
     let (names, port): (Vec<Arc<str>>, u16) = match &hosts.hosts {
         Hosts::Mx(targets) => {
             let order = targets.order(shard.chance()).into_iter().take(MOST_HOSTS);
@@ -94,7 +108,7 @@ pub(crate) async fn establish(shard: &Rc<Shard>, path: &Path) -> Result<Session,
     };
     let mut last = None;
     for name in names {
-        let addresses = match addresses(shard, path, &name).await {
+        let addresses = match addresses(shard, source.ip, &name).await {
             Ok(addresses) => addresses,
             Err(reason) => {
                 last = Some(failed("dns", Class::Dns, reason, &name));
@@ -105,6 +119,7 @@ pub(crate) async fn establish(shard: &Rc<Shard>, path: &Path) -> Result<Session,
             let attempt = Attempt {
                 shard,
                 path,
+                source: &source,
                 mx: &name,
                 peer: SocketAddr::new(ip, port),
             };
@@ -117,8 +132,12 @@ pub(crate) async fn establish(shard: &Rc<Shard>, path: &Path) -> Result<Session,
     Err(last.unwrap_or_else(|| failed("dns", Class::Dns, "no host".to_owned(), "")))
 }
 
-/// The addresses of a host that the source can reach.
-async fn addresses(shard: &Shard, path: &Path, host: &Arc<str>) -> Result<Vec<IpAddr>, String> {
+/// The addresses of a host that a source with this address can reach.
+async fn addresses(
+    shard: &Shard,
+    from: Option<IpAddr>,
+    host: &Arc<str>,
+) -> Result<Vec<IpAddr>, String> {
     let mut found = match host.parse::<IpAddr>() {
         Ok(literal) => vec![literal],
         Err(_) => {
@@ -131,7 +150,7 @@ async fn addresses(shard: &Shard, path: &Path, host: &Arc<str>) -> Result<Vec<Ip
             }
         }
     };
-    if let Some(from) = path.source.ip {
+    if let Some(from) = from {
         found.retain(|ip| ip.is_ipv4() == from.is_ipv4());
     }
     if found.is_empty() {
@@ -149,6 +168,8 @@ fn failed(phase: &'static str, class: Class, reason: String, mx: &str) -> Failur
         mx: mx.to_owned(),
         peer: String::new(),
         tls_refused: String::new(),
+        relay: String::new(),
+        transcript: String::new(),
         took: Duration::ZERO,
     }
 }
@@ -157,6 +178,7 @@ fn failed(phase: &'static str, class: Class, reason: String, mx: &str) -> Failur
 struct Attempt<'a> {
     shard: &'a Shard,
     path: &'a Path,
+    source: &'a Arc<Source>,
     mx: &'a Arc<str>,
     peer: SocketAddr,
 }
@@ -199,7 +221,7 @@ impl Attempt<'_> {
         began: Instant,
         tls_refused: String,
     ) -> Result<Session, Trouble> {
-        let ehlo_name = self.path.source.ehlo.clone();
+        let ehlo_name = self.source.ehlo.clone();
         let client = Client::new(Config {
             ehlo_name,
             starttls,
@@ -207,18 +229,23 @@ impl Attempt<'_> {
         });
         let stream = self.connect(began).await.map_err(Trouble::Failure)?;
         let mut session = Session {
-            driver: Driver::new(client, stream),
+            driver: Driver::new(client, stream, self.transcript()),
             mx: Arc::clone(self.mx),
             peer: self.peer,
             tls: String::new(),
             tls_refused,
             connect_us: 0,
+            source: Arc::clone(self.source),
+            relay: self.relay(),
+            greeted_at: began,
         };
         let until = clock::now() + GREETING;
         loop {
             let is_greeted = self.take_events(&mut session, began).await?;
             if is_greeted {
-                session.connect_us = clock::micros(clock::now() - began).max(1);
+                session.greeted_at = clock::now();
+                session.connect_us = clock::micros(session.greeted_at - began).max(1);
+                session.driver.transcript.greeted();
                 return Ok(session);
             }
             let phase = phase_of(&session.driver.client);
@@ -229,15 +256,13 @@ impl Attempt<'_> {
                 Step::Ended => "the receiver closed the connection".to_owned(),
                 Step::Broke(error) => error.to_string(),
             };
+            session.driver.transcript.note(clock::now(), &reason);
             if is_starting_tls(&session) {
                 return Err(Trouble::Tls(format!("after STARTTLS: {reason}")));
             }
-            return Err(Trouble::Failure(self.failed(
-                phase,
-                Class::Transport,
-                reason,
-                began,
-            )));
+            let mut failure = self.failed(phase, Class::Transport, reason, began);
+            failure.transcript = session.driver.transcript.text(began);
+            return Err(Trouble::Failure(failure));
         }
     }
 
@@ -253,7 +278,10 @@ impl Attempt<'_> {
                         .stream
                         .start_tls(&self.shard.links.tls, self.mx);
                     match tokio::time::timeout(limit, handshake).await {
-                        Ok(Ok(tls)) => session.tls = tls,
+                        Ok(Ok(tls)) => {
+                            session.driver.transcript.note(clock::now(), &tls);
+                            session.tls = tls;
+                        }
                         Ok(Err(error)) => return Err(Trouble::Tls(format!("handshake: {error}"))),
                         Err(_) => return Err(Trouble::Tls("handshake: timeout".to_owned())),
                     }
@@ -262,7 +290,9 @@ impl Attempt<'_> {
                 Event::StartTlsRefused(reply) => session.tls_refused = reply.to_string(),
                 Event::Closed(reason) => {
                     let phase = phase_of(&session.driver.client);
-                    return Err(Trouble::Failure(self.closed(phase, reason, began)));
+                    let mut failure = self.closed(phase, reason, began);
+                    failure.transcript = session.driver.transcript.text(began);
+                    return Err(Trouble::Failure(failure));
                 }
                 // None was submitted, so none can be done.
                 Event::TransactionDone(_) | Event::Returned(_) => {}
@@ -273,13 +303,43 @@ impl Attempt<'_> {
 
     async fn connect(&self, began: Instant) -> Result<Stream, Failure> {
         let limit = Duration::from_secs(self.shard.links.shared.settings.connect_timeout_s);
-        let connecting = Stream::connect(self.path.source.ip, self.peer);
+        let connecting = self.stream();
         let reason = match tokio::time::timeout(limit, connecting).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => format!("cannot connect to {}: {error}", self.peer),
             Err(_) => format!("cannot connect to {}: timeout", self.peer),
         };
         Err(self.failed("connect", Class::Transport, reason, began))
+    }
+
+    /// From the source's address, or through its relay.
+    async fn stream(&self) -> std::io::Result<Stream> {
+        let Some(relay) = &self.source.relay else {
+            return Stream::connect(self.source.ip, self.peer).await;
+        };
+        let host: Arc<str> = Arc::from(&*relay.host);
+        let found = addresses(self.shard, None, &host).await;
+        let found = found.map_err(|cause| std::io::Error::other(format!("the relay: {cause}")))?;
+        let stream = relay::connect(relay, &found, self.source.ip, self.peer).await?;
+        Ok(Stream::Plain(stream))
+    }
+
+    fn relay(&self) -> String {
+        let relay = self.source.relay.as_ref();
+        relay.map(ToString::to_string).unwrap_or_default()
+    }
+
+    fn transcript(&self) -> Transcript {
+        let mut transcript = Transcript::new(clock::now());
+        let traces = &self.shard.links.shared.traces;
+        let session = trace::Session {
+            number: traces.next_number(),
+            site: Arc::clone(self.path.destination.borrow().limited_as()),
+            source: Arc::clone(&self.source.name),
+            mx: Arc::clone(self.mx),
+        };
+        transcript.show_to(traces, session);
+        transcript
     }
 
     fn closed(&self, phase: &'static str, reason: CloseReason, began: Instant) -> Failure {
@@ -303,6 +363,7 @@ impl Attempt<'_> {
     fn failed(&self, phase: &'static str, class: Class, reason: String, began: Instant) -> Failure {
         Failure {
             peer: self.peer.to_string(),
+            relay: self.relay(),
             took: clock::now() - began,
             ..failed(phase, class, reason, self.mx)
         }

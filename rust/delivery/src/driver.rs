@@ -16,6 +16,7 @@ use tokio::io::ReadBuf;
 
 use crate::clock;
 use crate::stream::Stream;
+use crate::transcript::Transcript;
 
 /// Enough for the replies to many pipelined commands; longer ones come in pieces.
 const READ_BYTES: usize = 4_096;
@@ -45,6 +46,7 @@ pub(crate) enum Step {
 pub(crate) struct Driver {
     pub(crate) client: Client,
     pub(crate) stream: Stream,
+    pub(crate) transcript: Transcript,
     buffer: Box<[u8; READ_BYTES]>,
     must_flush: bool,
     /// The core's wait and when it began.
@@ -52,10 +54,11 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(client: Client, stream: Stream) -> Self {
+    pub(crate) fn new(client: Client, stream: Stream, transcript: Transcript) -> Self {
         Self {
             client,
             stream,
+            transcript,
             buffer: Box::new([0; READ_BYTES]),
             must_flush: false,
             waiting: None,
@@ -114,6 +117,7 @@ impl Driver {
             Poll::Ready(Err(error)) => Poll::Ready(Step::Broke(error)),
             Poll::Ready(Ok(())) if buffer.filled().is_empty() => Poll::Ready(Step::Ended),
             Poll::Ready(Ok(())) => {
+                self.transcript.received(clock::now(), buffer.filled());
                 self.client.receive(buffer.filled());
                 Poll::Ready(Step::Received)
             }
@@ -122,6 +126,9 @@ impl Driver {
 
     /// True when something was there to leave and all of it did.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        while let Some(sent) = self.client.next_sent() {
+            self.transcript.sent(clock::now(), sent);
+        }
         let mut has_written = false;
         while self.client.has_output() {
             let mut slices = [IoSlice::new(&[]); SLICES];

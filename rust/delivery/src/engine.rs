@@ -25,6 +25,7 @@ use crate::route::RouteSpec;
 use crate::settings::Settings;
 use crate::shared::{Books, Places, Shared};
 use crate::threads::Threads;
+use crate::trace::TraceBatch;
 use crate::tracker::{Place, encode_note};
 use crate::window::Window;
 
@@ -111,6 +112,7 @@ impl Engine {
             routable: Inbox::default(),
             outcomes: Inbox::default(),
             metrics: Metrics::new(),
+            traces: Default::default(),
             open_transactions: Default::default(),
             is_draining: Default::default(),
             settings,
@@ -272,6 +274,28 @@ impl Engine {
     #[must_use]
     pub fn deferred(&self) -> usize {
         self.shared.books.lock().timers.len()
+    }
+
+    /// Begins to follow the conversations with a site (its name, a receiving host's, or the smart
+    /// host's as `host:port`), or with all when it is empty.
+    ///
+    /// # Errors
+    /// [`EngineError::Misuse`] when too many do already.
+    pub fn trace_open(&self, site: &str) -> Result<u64, EngineError> {
+        let opened = self.shared.traces.open(site, clock::now());
+        opened.ok_or_else(|| EngineError::Misuse("too many traces are open".to_owned()))
+    }
+
+    /// What was said since the last reading; waits for the first line, at most `timeout`. `None`:
+    /// the trace was closed, or forgotten because nobody read it for a minute.
+    #[must_use]
+    pub fn trace_read(&self, trace: u64, timeout: Duration) -> Option<TraceBatch> {
+        self.shared.traces.read(trace, timeout, clock::now())
+    }
+
+    /// Ends a trace.
+    pub fn trace_close(&self, trace: u64) {
+        self.shared.traces.close(trace);
     }
 
     /// Starts nothing new and lets open transactions finish; true when none is left. What was not

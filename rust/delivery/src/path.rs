@@ -55,7 +55,8 @@ pub(crate) struct State {
 /// See the module.
 pub(crate) struct Path {
     pub(crate) id: u32,
-    pub(crate) source: Arc<Source>,
+    /// As it was last configured; new connections leave by it and old ones end.
+    pub(crate) source: RefCell<Arc<Source>>,
     /// The newest answer about its hosts.
     pub(crate) destination: RefCell<Arc<Destination>>,
     pub(crate) site: Rc<Site>,

@@ -14,14 +14,17 @@ use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::EngineError;
+use crate::relay::Relay;
 
 /// An IP address to send from, with the name it introduces itself by.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Source {
     pub(crate) name: Arc<str>,
-    /// `None`: the system chooses.
+    /// `None`: the system chooses. With a relay it is the relay's to bind.
     pub(crate) ip: Option<IpAddr>,
     pub(crate) ehlo: EhloName,
+    /// The machine that sends in our place.
+    pub(crate) relay: Option<Relay>,
 }
 
 /// All pools.
@@ -49,6 +52,8 @@ struct SourceJson {
     ip: String,
     #[serde(default)]
     ehlo: String,
+    #[serde(default)]
+    relay: String,
 }
 
 #[derive(Deserialize)]
@@ -65,6 +70,7 @@ impl Pools {
             name: "default".into(),
             ip: None,
             ehlo,
+            relay: None,
         };
         Self {
             pools: HashMap::new(),
@@ -72,7 +78,7 @@ impl Pools {
         }
     }
 
-    /// Reads `{"sources": [{name, ip, ehlo}], "pools": [{name, sources: {name: weight}}]}`.
+    /// Reads `{"sources": [{name, ip, ehlo, relay}], "pools": [{name, sources: {name: weight}}]}`.
     pub(crate) fn from_json(text: &str, default_ehlo: &str) -> Result<Self, EngineError> {
         let wrong = EngineError::Pools;
         let json: PoolsJson =
@@ -146,10 +152,18 @@ impl SourceJson {
             &self.ehlo
         };
         let ehlo = EhloName::new(ehlo).map_err(|error| wrong(format!("ehlo: {error}")))?;
+        let relay = match self.relay.as_str() {
+            "" => None,
+            text => Some(Relay::parse(text).map_err(|cause| wrong(format!("relay: {cause}")))?),
+        };
+        if ip.is_none() && relay.as_ref().is_some_and(Relay::needs_source_address) {
+            return Err(wrong("ip: its relay must be told it".to_owned()));
+        }
         Ok(Source {
             name: self.name.into(),
             ip,
             ehlo,
+            relay,
         })
     }
 }
@@ -201,6 +215,14 @@ mod tests {
             (r#"{"sources": [{"name": "a", "ip": "1.2.3"}]}"#, "1.2.3"),
             (r#"{"sources": [{"name": "a", "ehlo": "a b"}]}"#, "ehlo"),
             (r#"{"sources": [{"name": "a"}, {"name": "a"}]}"#, "twice"),
+            (
+                r#"{"sources": [{"name": "a", "relay": "http://h:1"}]}"#,
+                "relay",
+            ),
+            (
+                r#"{"sources": [{"name": "a", "relay": "proxy2://h:1"}]}"#,
+                "ip",
+            ),
         ] {
             let error = Pools::from_json(json, "mail.example")
                 .expect_err(json)

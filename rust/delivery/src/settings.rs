@@ -48,6 +48,11 @@ pub struct Settings {
     pub sites: HashMap<String, SiteLimits>,
     /// How long an idle connection is kept.
     pub idle_s: u64,
+    /// A connection this old takes no further message: together with the greeting's and a
+    /// transaction's own limits, the end of every session.
+    pub max_age_s: u64,
+    /// Of so many attempts that went well one keeps its transcript; 0: none does. Others always do.
+    pub transcript_sample: u32,
     /// Most time for one connection attempt to one address.
     pub connect_timeout_s: u64,
     /// Most time from MAIL to the final reply, whatever the single timeouts allow.
@@ -89,6 +94,10 @@ impl Default for Settings {
             sites: HashMap::new(),
             // Receivers commonly close after one to five minutes; closing first is the polite way.
             idle_s: 30,
+            // Long enough that its handshake costs nothing, short enough that a change of DNS or of
+            // a receiver's mind is seen soon.
+            max_age_s: 300,
+            transcript_sample: 1_000,
             connect_timeout_s: 30,
             // The RFC's own sum: 5 + 5 + 2 + 10 minutes, and room for the block writes.
             transaction_timeout_s: 1_500,
@@ -207,6 +216,10 @@ impl Settings {
 
     pub(crate) fn idle(&self) -> Duration {
         Duration::from_secs(self.idle_s)
+    }
+
+    pub(crate) fn max_age(&self) -> Duration {
+        Duration::from_secs(self.max_age_s)
     }
 
     pub(crate) fn park_after(&self) -> Duration {

@@ -431,6 +431,10 @@ impl Shard {
             if !Arc::ptr_eq(&path.destination.borrow(), destination) {
                 *path.destination.borrow_mut() = Arc::clone(destination);
             }
+            if path.source.borrow().as_ref() != job.source.as_ref() {
+                *path.source.borrow_mut() = Arc::clone(&job.source);
+                path.wake.notify_waiters();
+            }
             return Some(Rc::clone(path));
         }
         let limited_as = destination.limited_as();
@@ -452,7 +456,7 @@ impl Shard {
         self.last_id.set(id);
         let path = Rc::new(Path {
             id,
-            source: Arc::clone(&job.source),
+            source: RefCell::new(Arc::clone(&job.source)),
             destination: RefCell::new(Arc::clone(destination)),
             site,
             state: RefCell::default(),

@@ -22,6 +22,7 @@ use crate::pools::Pools;
 use crate::prepare::Signers;
 use crate::settings::Settings;
 use crate::timers::Timers;
+use crate::trace::Traces;
 use crate::tracker::Tracker;
 use crate::window::Window;
 
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) routable: Inbox<Arc<Delivery>>,
     pub(crate) outcomes: Inbox<Finished>,
     pub(crate) metrics: Metrics,
+    pub(crate) traces: Arc<Traces>,
     /// Transactions between MAIL and their result.
     pub(crate) open_transactions: AtomicUsize,
     pub(crate) is_draining: AtomicBool,

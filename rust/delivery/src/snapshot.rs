@@ -57,7 +57,7 @@ impl PathView {
             queues.push((lane, delivery.org().to_owned(), mail.recipients.len()));
         }
         Self {
-            source: path.source.name.to_string(),
+            source: path.source.borrow().name.to_string(),
             site: destination.limited_as().to_string(),
             hosts: destination.key.to_string(),
             state: state.breaker.state(now),

@@ -172,8 +172,12 @@ impl AcceptedMessage {
         } else {
             Content::Raw(Bytes::from_owner(self.raw))
         };
-        let recipient = |address| Recipient { address };
+        let recipient = |address| Recipient {
+            address,
+            ..Default::default()
+        };
         Ok(Message {
+            dsn: None,
             id: Bytes::copy_from_slice(&self.id),
             org: self.org,
             accepted_at_us: self.accepted_at_us,

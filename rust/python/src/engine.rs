@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postalynk_delivery::{
-    Engine as Delivery, HeaderOp, RouteSpec, Row, Settings, SignerKey, Undecodable,
+    Engine as Delivery, HeaderOp, RouteSpec, Row, Settings, SignerKey, TraceLine, Undecodable,
 };
 use postalynk_mime::Header;
 use postalynk_record::DeliveryKey;
@@ -21,6 +21,9 @@ use crate::views::RouteBatch;
 
 /// (topic, partition, offset, reason, value) of a record that cannot be decoded.
 type Undecoded<'py> = (String, u32, u64, String, Bound<'py, PyBytes>);
+
+/// (at_us, session, site, source, mx, text) of a line that was said.
+type Line = (u64, u64, String, String, String, String);
 
 /// A route as Python gives it; see the stub.
 type RouteTuple = (
@@ -242,6 +245,30 @@ impl Engine {
 
     fn deferred(&self) -> usize {
         self.0.deferred()
+    }
+
+    fn trace_open(&self, site: &str) -> PyResult<u64> {
+        self.0.trace_open(site).map_err(engine_error)
+    }
+
+    fn trace_read(&self, py: Python<'_>, trace: u64, timeout_ms: u64) -> Option<(Vec<Line>, u64)> {
+        let timeout = Duration::from_millis(timeout_ms);
+        let batch = py.detach(|| self.0.trace_read(trace, timeout))?;
+        let line = |line: TraceLine| {
+            (
+                line.at_us,
+                line.session,
+                line.site.to_string(),
+                line.source.to_string(),
+                line.mx.to_string(),
+                line.text,
+            )
+        };
+        Some((batch.lines.into_iter().map(line).collect(), batch.lost))
+    }
+
+    fn trace_close(&self, trace: u64) {
+        self.0.trace_close(trace);
     }
 
     fn snapshot(&self, py: Python<'_>) -> String {

@@ -202,6 +202,8 @@ impl EventColumns {
             "fallback": |(_, _, t)| t.fallback,
             "size_bytes": |(_, _, t)| t.size_bytes,
             "tls_refused": |(_, _, t)| &t.tls_refused,
+            "relay": |(_, _, t)| &t.relay,
+            "transcript": |(_, _, t)| &t.transcript,
         })
     }
 }

@@ -190,6 +190,7 @@ mod tests {
     fn message(id: &[u8], recipients: usize) -> Message {
         let recipient = Recipient {
             address: "a@example.com".into(),
+            ..Default::default()
         };
         Message {
             id: Bytes::copy_from_slice(id),
@@ -281,7 +282,7 @@ mod tests {
             let composed = crate::v1::Composed { subject, text: text.into(), ..Default::default() };
             let m = Message {
                 id: Bytes::copy_from_slice(&id), org, accepted_at_us: at,
-                recipients: addresses.into_iter().map(|address| Recipient { address }).collect(),
+                recipients: addresses.into_iter().map(|address| Recipient { address, ..Default::default() }).collect(),
                 content: Some(crate::v1::message::Content::Composed(composed)),
                 ..Default::default()
             };

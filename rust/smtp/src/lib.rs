@@ -31,6 +31,7 @@ mod event;
 mod limits;
 mod output;
 mod reply;
+mod sent;
 pub mod server;
 mod timeout;
 mod transaction;
@@ -46,6 +47,7 @@ pub use reply::{
     EnhancedCode, MAX_REPLY_LINE, MAX_REPLY_LINES, Reply, ReplyError, ReplyLine, ReplyParser,
     parse_reply_line,
 };
+pub use sent::Sent;
 pub use timeout::{Deadline, Timeout};
 pub use transaction::{
     Phase, RecipientResult, Rejection, Transaction, TransactionDone, TransactionId, Unfinished,

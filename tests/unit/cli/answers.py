@@ -46,7 +46,17 @@ SOURCE: dict[str, Any] = {
     "name": "mta1",
     "ip": "192.0.2.1",
     "ehlo": "mta1.acme.example",
+    "relay": "",
 }
+SOURCES: list[dict[str, Any]] = [
+    {"name": "mta1", "ip": "192.0.2.1", "ehlo": "mta1.acme.example", "relay": ""},
+    {
+        "name": "mta2",
+        "ip": "192.0.2.2",
+        "ehlo": "mta2.acme.example",
+        "relay": "socks5://192.0.2.9",
+    },
+]
 AUDIT: dict[str, Any] = {
     "accepted": 12,
     "states": {"queued": 1, "deferred": 2, "delivered": 9},
@@ -128,6 +138,7 @@ def _event(**changes: Any) -> dict[str, Any]:
         "path": {
             "pool": "default",
             "source": "mta1",
+            "relay": "",
             "site": "rcpt.example",
             "mx": "mx1.rcpt.example",
             "peer": "192.0.2.25:25",
@@ -136,6 +147,7 @@ def _event(**changes: Any) -> dict[str, Any]:
         "latency_us": {"connect": 900, "mail": 300, "dot": 2_000, "total": 4_200},
         "policy": {"version": "d41d8cd9", "reason": "the default pool", "is_fallback": False},
         "size_bytes": 2_048,
+        "transcript": "",
     } | changes
 
 
@@ -146,6 +158,7 @@ DEFERRED: dict[str, Any] = _event(
     due_at="2026-11-24T12:05:00+00:00",
     reply={"code": 451, "enhanced": "4.7.1", "text": f"4.7.1 later\n{HOSTILE}"},
     tls={"used": "", "refused": "certificate expired"},
+    transcript=f"0.001 S: 220 mx1\n0.002 C: EHLO mta1\n0.003 S: 451 4.7.1 {HOSTILE}\n",
     policy={
         "version": "d41d8cd9",
         "reason": "policy raised KeyError at policy.py:7",

@@ -23,6 +23,7 @@ from postalynk.cli import (
     policy,  # noqa: F401
     pool,  # noqa: F401
     queue,  # noqa: F401
+    trace,  # noqa: F401
 )
 from postalynk.cli.app import run
 from postalynk.control.operations import Control
@@ -87,9 +88,10 @@ CASES = {
     "pool-source": Case(
         "pool source mta1 --ip 192.0.2.1 --ehlo mta1.acme.example",
         "set_source",
-        {"name": "mta1", "ip": "192.0.2.1", "ehlo": "mta1.acme.example"},
+        {"name": "mta1", "ip": "192.0.2.1", "ehlo": "mta1.acme.example", "relay": ""},
         answers.SOURCE,
     ),
+    "pool-sources": Case("pool sources", "list_sources", {}, answers.SOURCES),
     "audit": Case("audit", "audit", {}, answers.AUDIT),
     "audit-bad": Case("audit", "audit", {}, answers.AUDIT_BAD, status=1),
     "queue": Case("queue", "queue_state", {}, answers.QUEUE),
@@ -169,6 +171,36 @@ def test_json_is_the_result_itself(
     assert json.loads(capsys.readouterr().out) == case.answer
 
 
+def test_a_trace_is_followed_and_ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = {
+        "at_us": answers.NOW_US,
+        "session": 7,
+        "site": "google",
+        "source": "mta1",
+        "mx": "mx.example",
+        "text": f"0.001 S: 220 {answers.HOSTILE}",
+    }
+    asked: list[tuple[str, dict[str, Any]]] = []
+    said = {"trace_open": 3, "trace_read": {"lines": [line], "lost": 2}, "trace_close": None}
+
+    def call(_: Any, name: str, arguments: dict[str, Any], **options: Any) -> Any:
+        asked.append((name, arguments))
+        return said[name]
+
+    monkeypatch.setattr(Client, "call", call)
+    assert run(["trace", "--site", "google", "--lines", "2"]) == 0
+    drawn = capsys.readouterr()
+    assert drawn.out.count("#7 mta1→mx.example  0.001 S: 220") == 2
+    assert not any(ord(char) < 32 and char != "\n" for char in drawn.out)
+    assert "2 lines were missed" in drawn.err
+    assert asked[0] == ("trace_open", {"site": "google"})
+    assert asked[-1] == ("trace_close", {"trace": 3})
+    assert run(["trace", "--lines", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == line
+
+
 def _facts(value: Any) -> set[str]:
     """The texts and numbers in a result."""
     if isinstance(value, dict):
@@ -186,6 +218,7 @@ def _facts(value: Any) -> set[str]:
         ("domain-add", {"pl1", "pl2"}),
         ("domain-list", set()),
         ("pool-list", set()),
+        ("pool-sources", set()),
         ("queue", set()),
         ("audit-bad", set()),
     ],
@@ -279,13 +312,20 @@ def test_the_answers_have_the_shape_of_real_ones() -> None:
             {"setup": added, "senders": [{"ip": "", "ehlo": ""}]},
         ),
         (
-            ask("set_source", name="mta1", ip="192.0.2.1", ehlo="mta1.acme.example"),
+            ask("set_source", name="mta1", ip="192.0.2.1", ehlo="mta1.acme.example", relay=""),
             answers.SOURCE,
         ),
         (
-            ask("set_source", name="mta2", ip="192.0.2.2", ehlo="mta2.acme.example"),
+            ask(
+                "set_source",
+                name="mta2",
+                ip="192.0.2.2",
+                ehlo="mta2.acme.example",
+                relay="socks5://me:secret@192.0.2.9",
+            ),
             answers.SOURCE,
         ),
+        (ask("list_sources")[1:], answers.SOURCES),
         (ask("set_pool", name="default", sources={"mta1": 3, "mta2": 1}), answers.POOL),
         ([ask("list_pools")[0]], [answers.POOLS[0]]),
         (ask("audit") | {"states": {}}, answers.AUDIT | {"states": {}}),

@@ -224,7 +224,7 @@ def test_a_domain_too_long_for_a_message_id_is_refused(control: Control) -> None
 def test_the_shipped_policy_finds_its_pools(control: Control) -> None:
     assert [pool.name for pool in control.directory.pools()] == ["default", "high", "majors"]
     tree = msgspec.json.decode(control.directory.egress_json())
-    assert tree["sources"] == [{"name": "default", "ip": "", "ehlo": ""}]
+    assert tree["sources"] == [{"name": "default", "ip": "", "ehlo": "", "relay": ""}]
     assert {pool["name"]: pool["sources"] for pool in tree["pools"]} == {
         name: {"default": 1} for name in ("default", "high", "majors")
     }
@@ -244,6 +244,18 @@ def test_pools_and_sources(control: Control, queue: MemoryQueue) -> None:
     assert "v=spf1 ip4:192.0.2.1 ip6:2001:db8::1 ~all" in [record.value for record in records]
 
 
+def test_a_relays_login_is_sealed(control: Control, queue: MemoryQueue) -> None:
+    url = "socks5://me:s3cret%40@192.0.2.9:1080"
+    made = control.set_source("a1", relay=url)
+    assert made.relay == "socks5://192.0.2.9:1080"
+    assert "s3cret" not in msgspec.json.encode(made).decode()
+    for directory in (control.directory, reloaded(queue)):
+        relays = {
+            s["name"]: s["relay"] for s in msgspec.json.decode(directory.egress_json())["sources"]
+        }
+        assert relays == {"a1": url, "default": ""}
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -251,6 +263,11 @@ def test_pools_and_sources(control: Control, queue: MemoryQueue) -> None:
         lambda c: c.set_source("a", ip="300.0.0.1"),
         lambda c: c.set_source("a", ehlo="mail"),
         lambda c: c.set_source("a", ehlo="mail.example.com\r\nMAIL FROM"),
+        lambda c: c.set_source("a", relay="http://192.0.2.9:3128"),
+        lambda c: c.set_source("a", relay="socks5://me@192.0.2.9"),
+        lambda c: c.set_source("a", relay="socks5://192.0.2.9:99999"),
+        lambda c: c.set_source("a", relay="proxy2://192.0.2.9:5000"),
+        lambda c: c.set_source("a", ip="192.0.2.1", relay="proxy2://192.0.2.9"),
         lambda c: c.set_pool("p", {}),
         lambda c: c.set_pool("p", {"unknown": 1}),
         lambda c: c.set_pool("p", {"default": 0}),

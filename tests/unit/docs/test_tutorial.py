@@ -37,7 +37,9 @@ STORY = {
                     "class": "",
                     "phase": "",
                     "reply": {"code": 250, "enhanced": "2.0.0", "text": "2.0.0 OK"},
+                    "transcript": "",
                     "path": {
+                        "relay": "",
                         "pool": "default",
                         "source": "default",
                         "site": "127.0.0.1",

@@ -26,6 +26,9 @@ def test_defaults_are_the_engines() -> None:
         "connections": 0,
         "per_connection": 0,
         "rate": "",
+        "idle_s": 30,
+        "max_age_s": 300,
+        "transcript_sample": 1_000,
     }
 
 

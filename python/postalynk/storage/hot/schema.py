@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from postalynk.storage.hot.connection import Connection
 
-VERSION = 1
+VERSION = 2
 ADVISORY_LOCK = 0x706F7374616C  # "postal": one migration or partition change at a time
 
 MESSAGES: dict[str, str] = {
@@ -73,7 +73,10 @@ EVENTS: dict[str, str] = {
     "fallback": "boolean NOT NULL",
     "size_bytes": "bigint NOT NULL",
     "tls_refused": "text NOT NULL",
+    "relay": "text NOT NULL DEFAULT ''",
+    "transcript": "text NOT NULL DEFAULT ''",
 }
+"""Columns that came after version 1 have defaults, for the rows that were there before them."""
 
 _DDL = f"""
 CREATE TABLE IF NOT EXISTS postalynk.messages (
@@ -101,6 +104,10 @@ async def migrate(connection: Connection) -> None:
         await connection.execute("SELECT pg_advisory_xact_lock($1)", ADVISORY_LOCK)
         await connection.execute("CREATE SCHEMA IF NOT EXISTS postalynk")
         await connection.execute(_DDL)
+        for name, kind in EVENTS.items():
+            await connection.execute(
+                f"ALTER TABLE postalynk.events ADD COLUMN IF NOT EXISTS {name} {kind}"
+            )
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS postalynk.schema_version (version integer PRIMARY KEY)"
         )

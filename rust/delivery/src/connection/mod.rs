@@ -10,6 +10,7 @@
 mod settle;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::AcqRel;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,8 @@ pub(crate) async fn run(shard: Rc<Shard>, path: Rc<Path>) {
             shard.pump(&path);
             let mut connection = Connection::new(&shard, &path, session);
             let why = connection.serve().await;
+            let transcript = &mut connection.session.driver.transcript;
+            transcript.note(clock::now(), &why.reason);
             connection.lose(&why);
             let window = connection.session.driver.client.chunk_window();
             let mut state = path.state.borrow_mut();
@@ -149,7 +152,7 @@ impl<'a> Connection<'a> {
     fn offer(&mut self) {
         self.next_token_at = None;
         while self.quit_at.is_none() && self.session.driver.client.wants_transaction() {
-            if self.submitted >= self.most_transactions() {
+            if self.submitted >= self.most_transactions() || self.is_outdated() {
                 self.quit();
                 return;
             }
@@ -236,6 +239,13 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// Too old for another message, or its source was changed meanwhile.
+    fn is_outdated(&self) -> bool {
+        let age = clock::now().saturating_duration_since(self.session.greeted_at);
+        age >= self.shard.links.shared.settings.max_age()
+            || !Arc::ptr_eq(&self.path.source.borrow(), &self.session.source)
+    }
+
     fn most_transactions(&self) -> usize {
         let announced = self.session.driver.client.capabilities().limits.mail_max;
         let configured = self.path.site.limits.per_connection;
@@ -301,9 +311,10 @@ impl<'a> Connection<'a> {
         let idle_since = *self.idle_since.get_or_insert(now);
         let is_wanted_elsewhere =
             !self.path.site.waiting.borrow().is_empty() && self.path.state.borrow().backlog() == 0;
+        let is_done = self.is_outdated();
         let is_idle_too_long =
             now.saturating_duration_since(idle_since) >= self.shard.links.shared.settings.idle();
-        if self.shard.is_draining.get() || is_wanted_elsewhere || is_idle_too_long {
+        if self.shard.is_draining.get() || is_wanted_elsewhere || is_idle_too_long || is_done {
             self.quit();
         }
     }

@@ -190,9 +190,25 @@ impl Connection<'_> {
             dot_us: between(open.sent_at.or(open.content_at), now),
             total_us: between(Some(open.began), now),
             size_bytes: u32::try_from(open.mail.content.size()).unwrap_or(u32::MAX),
+            relay: self.session.relay.clone(),
+            transcript: self.transcript_of(open, end),
             ..attempt_of(job)
         };
         finished
+    }
+}
+
+impl Connection<'_> {
+    /// Of what did not go well, and of a sample of the rest.
+    fn transcript_of(&self, open: &Open, end: End) -> String {
+        let sample = u64::from(self.shard.links.shared.settings.transcript_sample);
+        let is_kept =
+            end != End::Delivered || (sample > 0 && self.shard.chance().is_multiple_of(sample));
+        if is_kept {
+            self.session.driver.transcript.text(open.began)
+        } else {
+            String::new()
+        }
     }
 }
 

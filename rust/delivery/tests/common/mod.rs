@@ -46,6 +46,7 @@ pub fn message(n: u64, recipients: &[&str]) -> v1::Message {
             .iter()
             .map(|a| v1::Recipient {
                 address: (*a).into(),
+                ..Default::default()
             })
             .collect(),
         message_id: format!("{n}@sender.example"),

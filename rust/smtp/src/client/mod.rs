@@ -20,6 +20,7 @@ use crate::capabilities::Capabilities;
 use crate::event::{CloseReason, Event, ProtocolError};
 use crate::output::Output;
 use crate::reply::ReplyParser;
+use crate::sent::{Notes, Sent};
 use crate::timeout::{Deadline, Timeout};
 use crate::transaction::{Open, Transaction, TransactionId, Unfinished};
 use bytes::BytesMut;
@@ -129,6 +130,7 @@ pub struct Client {
     is_quitting: bool,
     replies: u64,
     events: VecDeque<Event>,
+    notes: Notes,
 }
 
 impl Client {
@@ -153,6 +155,7 @@ impl Client {
             is_quitting: false,
             replies: 0,
             events: VecDeque::new(),
+            notes: Notes::default(),
         }
     }
 
@@ -178,6 +181,11 @@ impl Client {
     /// What happened, oldest first.
     pub fn next_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// What was queued to leave since the last call, oldest first; for transcripts.
+    pub fn next_sent(&mut self) -> Option<Sent> {
+        self.notes.pop()
     }
 
     /// Tells that the stream is encrypted, in answer to [`Event::StartTls`]. Greets again:
@@ -460,13 +468,20 @@ impl Client {
         self.command
             .extend_from_slice(format!("BDAT {size} LAST\r\n").as_bytes());
         self.expected.push_back(Step::Chunk);
-        self.output.push(self.command.split().freeze());
+        let commands = self.command.split().freeze();
+        self.notes.push(Sent::Commands(commands.clone()));
+        self.notes.push(Sent::Content(size));
+        self.output.push(commands);
         open.is_chunk = true;
         open.dot_at = Some(open.transaction.content.queue_chunk(&mut self.output));
     }
 
     fn send_command(&mut self) {
-        self.output.push(self.command.split().freeze());
+        let commands = self.command.split().freeze();
+        if !commands.is_empty() {
+            self.notes.push(Sent::Commands(commands.clone()));
+        }
+        self.output.push(commands);
     }
 
     fn close(&mut self, reason: CloseReason) {

@@ -4,6 +4,7 @@ use super::{Client, MOST_WINDOW, StartTls, State, Step};
 use crate::capabilities::Capabilities;
 use crate::event::{CloseReason, Event, ProtocolError};
 use crate::reply::Reply;
+use crate::sent::Sent;
 use crate::transaction::{Phase, Rejection};
 use bytes::Bytes;
 
@@ -177,10 +178,13 @@ impl Client {
         };
         if reply.is_intermediate() && open.settled {
             // Content is wanted for nobody: end it at once (RFC 2920, 3.1).
+            self.notes.push(Sent::Content(0));
             self.output.push(Bytes::from_static(b".\r\n"));
             self.expected.push_back(Step::LoneDot);
         } else if reply.is_intermediate() {
             open.phase = Phase::FinalDot;
+            self.notes
+                .push(Sent::Content(open.transaction.content.size()));
             open.dot_at = Some(open.transaction.content.queue(&mut self.output));
             self.expected.push_back(Step::FinalDot);
             self.open.push_front(open);

@@ -1,8 +1,9 @@
 //! Sockets around the sessions: one read, one write, all on one thread.
 
-use super::SinkShared;
 use super::session::{Next, Session};
+use super::{SinkShared, proxy};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,19 +20,24 @@ enum Ended {
 
 pub(super) async fn accept_all(listener: TcpListener, shared: Arc<SinkShared>) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, peer)) = listener.accept().await else {
             // Out of descriptors: the next accept succeeds when a connection ends.
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             continue;
         };
         shared.count_connection();
-        tokio::spawn(serve(stream, Arc::clone(&shared)));
+        tokio::spawn(serve(stream, peer.ip(), Arc::clone(&shared)));
     }
 }
 
-async fn serve(mut stream: TcpStream, shared: Arc<SinkShared>) -> io::Result<()> {
+async fn serve(mut stream: TcpStream, peer: IpAddr, shared: Arc<SinkShared>) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut session = Session::new(Arc::clone(&shared));
+    let peer = if shared.options.proxy_protocol {
+        proxy::read_source(&mut stream).await?
+    } else {
+        peer
+    };
+    let mut session = Session::new(Arc::clone(&shared), peer);
     let mut greeting = Vec::new();
     let first = session.greet(&mut greeting);
     let ended = converse(&mut stream, &mut session, (greeting, first)).await?;

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -16,6 +17,12 @@ use std::time::SystemTime;
 pub struct Received {
     /// The Message-ID field's value, brackets included; empty when there is none.
     pub message_id: String,
+    /// Whom it came from: the peer, or whom a relay's PROXY header names.
+    pub peer_ip: Option<IpAddr>,
+    /// The name given with EHLO or HELO.
+    pub ehlo: String,
+    /// The parameters of MAIL, and of each RCPT taken, in order; empty where there were none.
+    pub parameters: Vec<String>,
     /// The MAIL FROM address.
     pub reverse_path: String,
     /// The accepted recipients.
@@ -177,6 +184,9 @@ mod tests {
         let mut ledger = Ledger::open(2, None, None).unwrap();
         let received = |id: &str| Received {
             message_id: id.into(),
+            peer_ip: None,
+            ehlo: String::new(),
+            parameters: vec![],
             reverse_path: String::new(),
             recipients: vec![],
             size_bytes: 0,

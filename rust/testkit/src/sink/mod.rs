@@ -6,6 +6,8 @@
 
 mod connection;
 mod ledger;
+mod proxy;
+mod said;
 mod session;
 mod stats;
 mod syntax;
@@ -37,6 +39,8 @@ pub struct SinkOptions {
     pub chunking: bool,
     /// Offer STARTTLS with a certificate made on the spot.
     pub starttls: bool,
+    /// Take only connections that begin with a PROXY header, version 2.
+    pub proxy_protocol: bool,
     /// Further lines of the answer to EHLO, such as `LIMITS RCPTMAX=2`; nothing is done about them.
     pub extensions: Vec<String>,
     /// The SIZE offered and enforced, in octets.
@@ -66,6 +70,7 @@ impl Default for SinkOptions {
             eight_bit: true,
             chunking: false,
             starttls: false,
+            proxy_protocol: false,
             extensions: Vec::new(),
             size_limit_bytes: 50 * 1024 * 1024,
             personalities: true,

@@ -8,10 +8,12 @@
 
 use super::SinkShared;
 use super::ledger::{Received, message_id, now_ms};
-use super::syntax::{code, is_positive, path};
+use super::said::Said;
+use super::syntax::{code, good_reply, is_positive, path};
 use crate::personality;
 use crate::script::{Action, Step, Verdict};
 use memchr::{memchr, memmem};
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -60,6 +62,7 @@ pub(crate) struct Session {
     shared: Arc<SinkShared>,
     mode: Mode,
     is_encrypted: bool,
+    said: Said,
     reverse_path: Option<String>,
     recipients: Vec<String>,
     /// Content from earlier reads.
@@ -72,11 +75,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(shared: Arc<SinkShared>) -> Self {
+    pub(crate) fn new(shared: Arc<SinkShared>, peer_ip: IpAddr) -> Self {
         Self {
             shared,
             mode: Mode::Command,
             is_encrypted: false,
+            said: Said::by(peer_ip),
             reverse_path: None,
             recipients: Vec::new(),
             held: Vec::new(),
@@ -172,6 +176,9 @@ impl Session {
         name.copy_from_slice(&verb[..verb.len().min(8)]);
         name.make_ascii_uppercase();
         let text = String::from_utf8_lossy(argument);
+        if !self.shared.options.count_only {
+            self.said.command(&text);
+        }
         match &*name {
             b"MAIL" => self.mail(&text, replies),
             b"RCPT" if self.reverse_path.is_none() => say(replies, "503 5.5.1 MAIL first"),
@@ -183,8 +190,14 @@ impl Session {
             b"DATA" if self.recipients.is_empty() => say(replies, "554 5.5.1 No valid recipients"),
             b"DATA" => self.step(Step::Data, "", replies),
             b"BDAT" => self.bdat(&text, replies),
-            b"EHLO" => self.step(Step::Ehlo, &text, replies),
-            b"HELO" => self.step(Step::Ehlo, "", replies),
+            b"EHLO" => {
+                text.as_ref().clone_into(&mut self.said.ehlo);
+                self.step(Step::Ehlo, &text, replies)
+            }
+            b"HELO" => {
+                text.as_ref().clone_into(&mut self.said.ehlo);
+                self.step(Step::Ehlo, "", replies)
+            }
             b"RSET" => self.step(Step::Rset, "", replies),
             b"NOOP" => say(replies, "250 2.0.0 OK"),
             b"QUIT" => self.step(Step::Quit, "", replies),
@@ -327,6 +340,9 @@ impl Session {
         let was_refused = matches!(&action.verdict, Verdict::Reply(text) if !is_positive(text));
         let received = Received {
             message_id,
+            peer_ip: self.said.peer_ip,
+            ehlo: self.said.ehlo.clone(),
+            parameters: self.said.take(),
             reverse_path: self.reverse_path.take().unwrap_or_default(),
             recipients: std::mem::take(&mut self.recipients),
             size_bytes,
@@ -440,29 +456,23 @@ impl Session {
     }
 
     fn reply_well(&self, step: Step, argument: &str, replies: &mut Vec<u8>) {
-        let text = match step {
-            Step::Banner => "220 sink.test ESMTP",
-            Step::Ehlo if argument.is_empty() => "250 sink.test",
-            Step::Ehlo => {
-                return self
-                    .shared
-                    .options
-                    .say_extensions(self.is_encrypted, replies);
-            }
-            Step::StartTls => "220 2.0.0 Go ahead",
-            Step::Mail => "250 2.1.0 OK",
-            Step::Rcpt => "250 2.1.5 OK",
-            Step::Data => "354 Go ahead",
-            Step::FinalDot | Step::Rset => "250 2.0.0 OK",
-            Step::Quit => "221 2.0.0 Bye",
-        };
-        say(replies, text);
+        if step == Step::Ehlo && !argument.is_empty() {
+            let options = &self.shared.options;
+            return options.say_extensions(self.is_encrypted, replies);
+        }
+        say(replies, good_reply(step));
     }
 
     fn apply(&mut self, step: Step, argument: String, was_positive: bool) {
         match step {
-            Step::Mail if was_positive => self.reverse_path = Some(argument),
-            Step::Rcpt if was_positive => self.recipients.push(argument),
+            Step::Mail if was_positive => {
+                self.said.mail_taken();
+                self.reverse_path = Some(argument);
+            }
+            Step::Rcpt if was_positive => {
+                self.said.rcpt_taken();
+                self.recipients.push(argument);
+            }
             Step::Data if was_positive => self.mode = Mode::Data { at_start: true },
             Step::FinalDot | Step::Rset | Step::Ehlo => self.forget_transaction(),
             _ => {}
