@@ -485,6 +485,13 @@ def dkim_sign(
 def dkim_generate(algorithm: str) -> bytes:
     """A new PKCS#8 DER key: "rsa" (2,048 bits) or "ed25519"."""
 
+def dkim_publishes(record: str, found: str) -> bool:
+    """Whether a TXT record found in DNS publishes the key of ``record``, as verifiers read both.
+
+    False too where a verifier could not use it: revoked, for another service, no record at all
+    (RFC 6376 section 3.6.1). White space and tags that do not bear on it may differ.
+    """
+
 def dkim_record(algorithm: str, pkcs8_der: bytes) -> str:
     """The TXT record that publishes the key (RFC 6376 section 3.6.1, RFC 8463)."""
 

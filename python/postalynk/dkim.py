@@ -42,7 +42,8 @@ class Signer:
         """A signer for ``d=domain``, whose public key is at ``selector._domainkey.domain``.
 
         ``domain``: two or more A-labels. ``key``: an unencrypted private key, PEM (PKCS#8, or
-        PKCS#1 for RSA) or PKCS#8 DER; RSA of 2,048 to 4,096 bits, or Ed25519. ``canonicalization``:
+        PKCS#1 for RSA) or PKCS#8 DER; RSA of 1,024 to 4,096 bits (2,048 is
+        what receivers want, RFC 8301), or Ed25519. ``canonicalization``:
         of header and body (RFC 6376 section 3.4). ``timestamp``: write ``t=``. ``expires_after_s``:
         write ``x=``, that many seconds after signing (section 3.5); choose days rather than hours,
         for mail waits in queues.

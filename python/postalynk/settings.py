@@ -152,10 +152,18 @@ class Policy(Section, frozen=True):
 
 
 class Control(Section, frozen=True):
-    """Keys at rest."""
+    """Keys at rest, and how they change."""
 
     master_key_file: str = ""
     """32 random bytes, base64; empty: ``master.key`` beside the queue, made at first start."""
+    key_check_s: float = 300.0
+    """While DKIM keys change, how often DNS is asked what it shows of them."""
+    key_settle_s: float = 600.0
+    """How long DNS must have shown a new key before it signs: the servers of a zone agree minutes
+    after each other, and a receiver may ask any of them."""
+    key_retire_s: float = 604_800.0
+    """How long the record of a key is needed after its last signature; seven days: longer than any
+    message may be retried. Then the key is destroyed."""
 
 
 class Settings(Section, frozen=True):
@@ -277,6 +285,10 @@ def _check(settings: Settings) -> None:
         refuse("submission.tls_certificate", "", "name the certificate for listen_tls")
     if settings.submission.max_connections < 1:
         refuse("submission.max_connections", settings.submission.max_connections, "use 1 or more")
+    for key in ("key_check_s", "key_settle_s", "key_retire_s"):
+        seconds = getattr(settings.control, key)
+        if not 0 <= seconds < 1e9 or (key == "key_check_s" and seconds == 0):
+            refuse(f"control.{key}", seconds, "use a number of seconds")
     partitions = settings.queue.partitions
     if partitions < 1 or partitions > 4096 or partitions & (partitions - 1):
         refuse("queue.partitions", partitions, "use a power of two from 1 to 4096")

@@ -37,10 +37,14 @@ def test_dns_is_compared_with_what_is_signed(tmp_path: Path) -> None:
         "dkim pl2": "ok",
         "spf": "note",
         "dmarc": "ok",
+        "dmarc alignment": "ok",
         "dmarc reports": "note",
         "return path": "ok",
         "mta-sts": "note",
         "tls-rpt": "note",
+        "rules of google": "ok",
+        "rules of yahoo": "ok",
+        "rules of microsoft": "ok",
     }
     assert findings["dkim pl1"]["required_by"] == ["google", "yahoo", "microsoft"]
 
@@ -67,3 +71,33 @@ def test_an_unknown_domain_is_said_to_be_one(tmp_path: Path) -> None:
     done = postalynk.command("domain", "check", "other.example")
     assert done.returncode == 1
     assert "there is no domain other.example" in done.stderr
+
+
+def test_without_a_process_the_check_moves_new_keys_on(tmp_path: Path) -> None:
+    port = free_port()
+    servers = f'[dns]\nservers = ["127.0.0.1:{port}"]\n[control]\nkey_settle_s = 0\n'
+    postalynk = Postalynk(tmp_path / "p", settings=servers)
+    postalynk.prepare()
+    old = postalynk.records
+    made = postalynk.ask("domain", "rotate", "example.com", "--org", postalynk.org)
+
+    def seen(records: list[dict[str, str]]) -> dict[str, dict[str, Any]]:
+        zone = [f"{r['name']} {r['type']} {r['value']}" for r in records]
+        zone += ["example.com MX 10 mx.example.com"]
+        dns = Dns(tmp_path, zone, f"127.0.0.1:{port}")
+        try:
+            status, findings = check(postalynk)
+        finally:
+            dns.stop()
+        assert status == 0, findings
+        return findings
+
+    findings = seen(old)
+    assert findings["dkim pl1"]["detail"] == "is the key that signs"
+    assert findings["dkim pl3"]["verdict"] == "note"
+    (wanted,) = [r for r in made["records"] if r["name"] == "pl3._domainkey.example.com"]
+    assert findings["dkim pl3"]["fix"] == f"publish at {wanted['name']}: {wanted['value']}"
+    findings = seen(made["records"])
+    assert findings["dkim pl3"]["detail"] == "is the key that signs"
+    assert findings["dkim pl1"]["detail"] == "signs no more; its record serves mail under way"
+    assert postalynk.ask("domain", "show", "example.com")["selectors"] == ["pl3", "pl4"]

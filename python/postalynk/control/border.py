@@ -1,10 +1,10 @@
-"""The one file of this room that calls the engine: signing keys and the normal form of a domain."""
+"""The one file of this room that calls the engine: keys, their records, the form of a domain."""
 
 from __future__ import annotations
 
-from postalynk._engine import dkim_generate, dkim_record, parse_address
+from postalynk._engine import dkim_generate, dkim_publishes, dkim_record, parse_address
 
-__all__ = ["dkim_generate", "dkim_record", "normal_domain"]
+__all__ = ["dkim_generate", "dkim_record", "is_shown", "normal_domain"]
 
 
 def normal_domain(text: str) -> str:
@@ -12,3 +12,11 @@ def normal_domain(text: str) -> str:
     if "@" in text:
         raise ValueError("a domain has no @")
     return parse_address(f"postmaster@{text.strip().rstrip('.')}").rpartition("@")[2]
+
+
+def is_shown(record: str, texts: list[str]) -> bool:
+    """Whether the TXT records found publish the key of ``record``, and no other beside it.
+
+    A verifier may use any of several (RFC 6376 section 3.6.2.2), so there must be one.
+    """
+    return len(texts) == 1 and dkim_publishes(record, texts[0])

@@ -169,7 +169,7 @@ class Directory:
         return self._secrets.unseal(source.sealed_relay, relays.place(source.name)).decode()
 
     def signers(self) -> list[tuple[str, str, str, bytes]]:
-        """(domain, selector, algorithm, PKCS#8 DER) of every key, for ``Engine.set_signers``.
+        """(domain, selector, algorithm, PKCS#8 DER) of keys that sign, for ``Engine.set_signers``.
 
         Secret: hand it on, never log or keep it. Raises ControlError when the master key is not
         the one the keys were sealed with.
@@ -183,6 +183,7 @@ class Directory:
             )
             for domain in self.domains()
             for key in domain.keys
+            if key.state == "signing"
         ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -16,17 +16,22 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from postalynk.control.border import dkim_generate, dkim_record
+from postalynk.control.rotation import shown_name
 from postalynk.control.secrets import Secrets
-from postalynk.control.values import DkimKey, Domain, Source
+from postalynk.control.values import DkimKey, Domain, KeyState, Source
 from postalynk.errors import ControlError
 
-SELECTORS = {"rsa": "pl1", "ed25519": "pl2"}
+ALGORITHMS = ("rsa", "ed25519")
+SELECTOR = "pl{}"
+"""Numbered without end while a domain stays: a selector that was in use does not come back with
+another key, for receivers keep records for as long as their TTL says.
+"""
 MERGE_SPF = (
     "Where the domain already has an SPF record, add these mechanisms to that one: a second record "
     "makes both void (RFC 7208 section 3.2)."
 )
-MIN_RSA_BITS = 2048
-"""RFC 8301 section 3.2: signers SHOULD use at least 2,048 bits."""
+RSA_BITS = range(1024, 4097)
+"""RFC 8301 section 3.2: signers MUST use 1,024 bits and SHOULD use 2,048, which is what is made."""
 
 
 class DnsRecord(msgspec.Struct, frozen=True):
@@ -37,14 +42,31 @@ class DnsRecord(msgspec.Struct, frozen=True):
     value: str
 
 
+class KeyShown(msgspec.Struct, frozen=True):
+    """A signing key as operators see it; nothing of it is secret."""
+
+    selector: str
+    algorithm: str
+    record: str
+    """The TXT record that publishes it."""
+    state: KeyState
+    since_us: int
+    """Microseconds since the Unix epoch; when it came into that state."""
+    shown_since_us: int = 0
+    """While it waits: since when DNS shows it; 0: it does not."""
+
+
 class DomainSetup(msgspec.Struct, frozen=True):
     """What an operator needs to know after adding a domain."""
 
     domain: str
     org: str
     selectors: list[str]
+    """Of the keys that sign."""
     records: list[DnsRecord]
+    """To publish, and to keep."""
     notes: list[str]
+    keys: list[KeyShown]
 
 
 def place(domain: str, selector: str) -> str:
@@ -52,14 +74,19 @@ def place(domain: str, selector: str) -> str:
     return f"{domain}|{selector}"
 
 
-def make_keys(domain: str, secrets: Secrets, pem: bytes | None = None) -> list[DkimKey]:
+def make_keys(
+    domain: str, secrets: Secrets, pem: bytes | None = None, before: Iterable[DkimKey] = ()
+) -> list[DkimKey]:
     """An RSA and an Ed25519 key; the one in ``pem`` takes the place of the one of its kind.
 
-    Raises ControlError when ``pem`` holds no key that can sign.
+    ``before``: the domain's keys so far, whose selectors are not used again. Raises ControlError
+    when ``pem`` holds no key that can sign.
     """
     given = parse_pem(pem) if pem is not None else {}
+    first = max((_number(key.selector) for key in before), default=0) + 1
     keys = []
-    for algorithm, selector in SELECTORS.items():
+    for number, algorithm in enumerate(ALGORITHMS, first):
+        selector = SELECTOR.format(number)
         der = given.get(algorithm) or dkim_generate(algorithm)
         keys.append(
             DkimKey(
@@ -72,17 +99,22 @@ def make_keys(domain: str, secrets: Secrets, pem: bytes | None = None) -> list[D
     return keys
 
 
+def _number(selector: str) -> int:
+    digits = selector.removeprefix(SELECTOR.format(""))
+    return int(digits) if digits.isdigit() else 0
+
+
 def parse_pem(pem: bytes) -> dict[str, bytes]:
     """{algorithm: PKCS#8 DER} of a PEM private key; raises ControlError, never quoting the key."""
-    fix = "give an unencrypted PEM private key: RSA of at least 2,048 bits, or Ed25519"
+    fix = "give an unencrypted PEM private key: RSA of 1,024 to 4,096 bits, or Ed25519"
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # The cause is dropped on purpose: its text may quote the key.
         raise ControlError("the key given is not a usable private key", fix=fix) from None
     if isinstance(key, RSAPrivateKey):
-        if key.key_size < MIN_RSA_BITS:
-            raise ControlError(f"the RSA key given has only {key.key_size} bits", fix=fix)
+        if key.key_size not in RSA_BITS:
+            raise ControlError(f"the RSA key given has {key.key_size} bits", fix=fix)
         algorithm = "rsa"
     elif isinstance(key, Ed25519PrivateKey):
         algorithm = "ed25519"
@@ -93,20 +125,52 @@ def parse_pem(pem: bytes) -> dict[str, bytes]:
 
 
 def setup_of(domain: Domain, sources: Iterable[Source]) -> DomainSetup:
-    """Selectors, records and notes of a domain."""
+    """Selectors, records, notes and keys of a domain."""
     records = [
-        DnsRecord(f"{key.selector}._domainkey.{domain.name}", "TXT", key.record)
+        DnsRecord(shown_name(domain.name, key.selector), "TXT", key.record)
         for key in domain.keys
+        if key.state != "retired"
     ]
     records.append(DnsRecord(domain.name, "TXT", _spf(sources)))
     records.append(DnsRecord(f"_dmarc.{domain.name}", "TXT", "v=DMARC1; p=none"))
     notes = [
         MERGE_SPF,
         f"Mail leaves with the sender as return path: bounces need an MX record of {domain.name}.",
+        *_key_notes(domain),
     ]
     return DomainSetup(
-        domain.name, domain.org, [key.selector for key in domain.keys], records, notes
+        domain.name,
+        domain.org,
+        [key.selector for key in domain.keys if key.state == "signing"],
+        records,
+        notes,
+        [
+            KeyShown(
+                key.selector,
+                key.algorithm,
+                key.record,
+                key.state,
+                key.since_us or domain.created_at_us,
+                key.shown_since_us,
+            )
+            for key in domain.keys
+        ],
     )
+
+
+def _key_notes(domain: Domain) -> Iterator[str]:
+    """What is to be done while keys change."""
+
+    def names(state: KeyState) -> str:
+        selectors = [key.selector for key in domain.keys if key.state == state]
+        return ", ".join(shown_name(domain.name, selector) for selector in selectors)
+
+    if waiting := names("waiting"):
+        yield f"Publish {waiting}; once DNS shows them, the new keys sign by themselves."
+    if retiring := names("retiring"):
+        yield f"Keep {retiring} until the state is retired: mail signed with them is under way."
+    if retired := names("retired"):
+        yield f"Remove {retired}: their keys are destroyed."
 
 
 def _spf(sources: Iterable[Source]) -> str:

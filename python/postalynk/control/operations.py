@@ -21,6 +21,7 @@ from postalynk.control import api_keys, relays
 from postalynk.control.border import normal_domain
 from postalynk.control.directory import Directory
 from postalynk.control.domains import DomainSetup, make_keys, setup_of
+from postalynk.control.rotation import DEFAULT_WAITS, Waits, advance, is_pending, with_new_keys
 from postalynk.control.secrets import Secrets
 from postalynk.control.values import (
     PARTITION,
@@ -81,10 +82,14 @@ class Control:
         queue: Queue,
         secrets: Secrets,
         *,
+        waits: Waits = DEFAULT_WAITS,
         clock: Callable[[], int] = _now_us,
         entropy: Callable[[int], bytes] = entropy_source.token_bytes,
     ) -> None:
-        """Loads `directory`. ``clock`` gives microseconds since the Unix epoch."""
+        """Loads `directory`. ``clock`` gives microseconds since the Unix epoch; ``waits``: between
+        the states of a signing key.
+        """
+        self._waits = waits
         self._queue = queue
         self._secrets = secrets
         self._clock = clock
@@ -190,14 +195,51 @@ class Control:
                 self._write(present)
         return self.domain_setup(present)
 
+    def rotate_domain(self, domain: str, org: str, rsa_key_pem: bytes | None = None) -> DomainSetup:
+        """Make new signing keys, which sign once DNS shows them; until then the present ones do.
+
+        ``rsa_key_pem``: a private key of one's own in place of a made one. While keys wait to be
+        published, asking again makes none and answers what is so.
+        """
+        name = self._domain_name(domain)
+        with self._lock:
+            present = self._domain(name, org)
+            is_waiting = any(key.state == "waiting" for key in present.keys)
+            if is_waiting and rsa_key_pem is not None:
+                raise ControlError(
+                    f"new keys of {name} wait to be published already",
+                    fix=f"publish them and rotate again later: postalynk domain show {name}",
+                )
+            if not is_waiting:
+                keys = make_keys(name, self._secrets, rsa_key_pem, present.keys)
+                present = with_new_keys(present, keys, self._clock())
+                self._write(present)
+        return self.domain_setup(present)
+
+    def changing_domains(self) -> list[Domain]:
+        """Those whose next look at DNS may change their keys."""
+        return [domain for domain in self.directory.domains() if is_pending(domain)]
+
+    def advance_keys(self, domain: str, shown: Mapping[str, bool]) -> Domain:
+        """Take what DNS was just seen to show, selector → shown; see `rotation.advance`."""
+        with self._lock:
+            present = self._domain(self._domain_name(domain))
+            advanced = advance(present, shown, self._waits, self._clock())
+            if advanced is not present:
+                self._write(advanced)
+        return advanced
+
+    def _domain(self, name: str, org: str | None = None) -> Domain:
+        present = self.directory.domain(name)
+        if present is None or (org is not None and present.org != org):
+            raise ControlError(f"there is no domain {name}", fix="list the domains first")
+        return present
+
     def remove_domain(self, domain: str, org: str | None = None) -> None:
         """Take a domain and its keys away; with ``org``, only if it is that organization's."""
         name = self._domain_name(domain)
         with self._lock:
-            present = self.directory.domain(name)
-            if present is None or (org is not None and present.org != org):
-                raise ControlError(f"there is no domain {name}", fix="list the domains first")
-            self._remove(present)
+            self._remove(self._domain(name, org))
 
     def domain_setup(self, domain: Domain) -> DomainSetup:
         """Selectors and DNS records of a domain."""

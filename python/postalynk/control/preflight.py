@@ -2,9 +2,7 @@
 
 **Model.** `examine` is given the records the domain should have, the sources mail leaves from and a
 `Lookup`; it yields one `Finding` per thing looked at, each with the providers that ask for it of
-bulk senders: Google and Yahoo since February 2024, Microsoft since May 2025. Mail carries the
-domain in From, in the return path and in ``d=``, so DKIM and SPF are aligned as soon as they pass
-(RFC 7489 section 3.1); what is left to see is whether they pass and whether DMARC is published.
+bulk senders, and at the end one per provider (`postalynk.control.bulk_rules`).
 
 **Not here.** One-click unsubscribe (RFC 8058) and complaint rates, which belong to messages.
 """
@@ -13,15 +11,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
-from postalynk.control.domains import DomainSetup
+from postalynk.control.border import is_shown
+from postalynk.control.bulk_rules import BULK, Finding, Verdict, alignment, providers
+from postalynk.control.domains import DomainSetup, KeyShown
+from postalynk.control.rotation import shown_name
 from postalynk.control.spf import Spf
-
-BULK = ("google", "yahoo", "microsoft")
-Verdict = Literal["ok", "note", "wrong"]
 
 
 class Unanswered(Exception):
@@ -54,16 +52,6 @@ class Sender(msgspec.Struct, frozen=True):
     ehlo: str
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One thing looked at; `required_by` names providers that refuse bulk mail without it."""
-
-    check: str
-    verdict: Verdict
-    detail: str
-    fix: str = ""
-    required_by: tuple[str, ...] = ()
-
-
 class _Facts(msgspec.Struct, frozen=True):
     """What every check is given."""
 
@@ -73,14 +61,20 @@ class _Facts(msgspec.Struct, frozen=True):
 
 
 def examine(setup: DomainSetup, senders: Sequence[Sender], lookup: Lookup) -> Iterator[Finding]:
-    """All findings of a domain, the required ones first."""
+    """All findings of a domain, the required ones first, the providers' rules last."""
     facts = _Facts(setup, senders, lookup)
+    found: list[Finding] = []
     for check in (_dkim, _spf, _dmarc, _ptr, _return_path, _mta_sts, _tls_rpt):
         try:
-            yield from check(facts)
+            found.extend(check(facts))
         except Unanswered as error:
             name = check.__name__.strip("_").replace("_", "-")
-            yield Finding(name, "wrong", str(error), "look at [dns] servers, or ask again later")
+            asked_by = BULK if check in (_dkim, _spf, _dmarc, _ptr) else ()
+            fix = "look at [dns] servers, or ask again later"
+            found.append(Finding(name, "wrong", str(error), fix, asked_by))
+    found.extend(alignment(found))
+    yield from found
+    yield from providers(found)
 
 
 def tags(record: str) -> dict[str, str]:
@@ -90,25 +84,50 @@ def tags(record: str) -> dict[str, str]:
 
 
 def _dkim(facts: _Facts) -> Iterator[Finding]:
-    signed = [r for r in facts.setup.records if "._domainkey." in r.name]
-    if not signed:
+    if not facts.setup.selectors:
         fix = "remove the domain and add it again"
         yield Finding("dkim", "wrong", "the domain has no key, so nothing is signed", fix, BULK)
-    for record in signed:
-        check = f"dkim {record.name.partition('.')[0]}"
-        fix = f"publish at {record.name}: {record.value}"
-        # Google, Yahoo and Microsoft verify RSA only.
-        asked_by = BULK if tags(record.value).get("k") == "rsa" else ()
-        found = [tags(text) for text in facts.lookup.texts(record.name)]
-        if not found:
-            yield Finding(check, "wrong", "is not published", fix, asked_by)
-        elif len(found) > 1:
-            yield Finding(check, "wrong", f"{len(found)} records where one must be", fix, asked_by)
-        elif found[0].get("p") != tags(record.value)["p"]:
-            detail = "the published key is not the one that signs"
-            yield Finding(check, "wrong", detail, fix, asked_by)
-        else:
-            yield Finding(check, "ok", "is the key that signs", "", asked_by)
+    for key in facts.setup.keys:
+        name = shown_name(facts.setup.domain, key.selector)
+        texts = facts.lookup.texts(name)
+        if key.state == "signing":
+            yield _signing(key, name, texts)
+        elif key.state == "waiting":
+            yield _waiting(key, name, texts)
+        elif key.state == "retiring":
+            yield _retiring(key, name, texts)
+        elif texts:
+            detail = "its key is destroyed, its record is no longer needed"
+            yield Finding(f"dkim {key.selector}", "note", detail, f"remove {name}")
+
+
+def _signing(key: KeyShown, name: str, texts: list[str]) -> Finding:
+    check, fix = f"dkim {key.selector}", f"publish at {name}: {key.record}"
+    # Google, Yahoo and Microsoft verify RSA only.
+    asked_by = BULK if key.algorithm == "rsa" else ()
+    if not texts:
+        return Finding(check, "wrong", "is not published", fix, asked_by)
+    if len(texts) > 1:
+        return Finding(check, "wrong", f"{len(texts)} records where one must be", fix, asked_by)
+    if not is_shown(key.record, texts):
+        return Finding(check, "wrong", "the published key is not the one that signs", fix, asked_by)
+    return Finding(check, "ok", "is the key that signs", "", asked_by)
+
+
+def _waiting(key: KeyShown, name: str, texts: list[str]) -> Finding:
+    check = f"dkim {key.selector}"
+    if is_shown(key.record, texts):
+        return Finding(check, "ok", "is published, and will sign once it has been so for a while")
+    fix = f"publish at {name}: {key.record}"
+    return Finding(check, "note", "waits to be published; the present keys sign", fix)
+
+
+def _retiring(key: KeyShown, name: str, texts: list[str]) -> Finding:
+    check = f"dkim {key.selector}"
+    if is_shown(key.record, texts):
+        return Finding(check, "ok", "signs no more; its record serves mail under way")
+    detail = "its record is gone, and mail signed with it is under way"
+    return Finding(check, "wrong", detail, f"publish again at {name}: {key.record}")
 
 
 def _spf(facts: _Facts) -> Iterator[Finding]:

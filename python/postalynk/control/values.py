@@ -7,7 +7,7 @@ newer one wrote it) survives every rewrite: `encode` lays the new fields over th
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -48,6 +48,10 @@ class ApiKey(Value, frozen=True, kw_only=True):
     """0: in force. A revoked key stays, so that its prefix is never given out again."""
 
 
+KeyState = Literal["waiting", "signing", "retiring", "retired"]
+"""See `postalynk.control.rotation`."""
+
+
 class DkimKey(msgspec.Struct, frozen=True, kw_only=True):
     """A signing key of a domain."""
 
@@ -55,9 +59,14 @@ class DkimKey(msgspec.Struct, frozen=True, kw_only=True):
     algorithm: str
     """``rsa`` or ``ed25519``."""
     sealed: str
-    """PKCS#8 DER, sealed with the master key; see `postalynk.control.secrets`."""
+    """PKCS#8 DER, sealed with the master key; see `postalynk.control.secrets`. Empty: destroyed."""
     record: str
     """The TXT record that publishes it (RFC 6376 section 3.6.1)."""
+    state: KeyState = "signing"
+    since_us: int = 0
+    """When it came into that state; 0: with its domain."""
+    shown_since_us: int = 0
+    """While it waits: since when each look at DNS has found its record; 0: the last did not."""
 
 
 class Domain(Value, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ import msgspec
 
 from postalynk.control.operations import Control
 from postalynk.control.secrets import load as load_master_key
+from postalynk.control.values import Domain
 from postalynk.errors import ControlError, NotRunning
 from postalynk.policy import Pools
 from postalynk.queue import open_queue
@@ -26,6 +27,7 @@ from postalynk.queue.native import EmbeddedQueue
 from postalynk.recorder.projection import Recorder
 from postalynk.service import accounting, dead_letter, policies, replaying
 from postalynk.service.client import Client, control_directory
+from postalynk.service.rotation import key_waits
 from postalynk.settings import Settings
 from postalynk.storage.hot.reader import HotReader
 from postalynk.worker.parts import Parts
@@ -34,6 +36,7 @@ from postalynk.worker.pipeline import Worker
 NAMES = frozenset(
     {
         "add_domain",
+        "advance_keys",
         "audit",
         "create_key",
         "create_organization",
@@ -51,8 +54,10 @@ NAMES = frozenset(
         "redrive",
         "replay_policy",
         "roll_back_policy",
+        "rotate_domain",
         "set_pool",
         "set_source",
+        "show_domain",
     }
 )
 """Operations that need no running process."""
@@ -116,11 +121,30 @@ class Operations:
         pem = None if rsa_key_pem is None else rsa_key_pem.encode()
         return self._control.add_domain(domain, org, rsa_key_pem=pem)
 
+    def rotate_domain(self, domain: str, org: str, rsa_key_pem: str | None) -> Any:
+        """New signing keys of a domain, to be published."""
+        pem = None if rsa_key_pem is None else rsa_key_pem.encode()
+        return self._control.rotate_domain(domain, org, rsa_key_pem=pem)
+
+    def advance_keys(self, domain: str, shown: dict[str, bool]) -> dict[str, Any]:
+        """Take what DNS shows of a domain's keys; answers as `domain_setup`."""
+        return self._setup(self._control.advance_keys(domain, shown))
+
+    def show_domain(self, domain: str) -> Any:
+        """The keys of a domain, their states and the records to publish."""
+        return self._control.domain_setup(self._domain(domain))
+
     def domain_setup(self, domain: str) -> dict[str, Any]:
         """What a domain signs with and the sources its mail may leave from."""
+        return self._setup(self._domain(domain))
+
+    def _domain(self, domain: str) -> Domain:
         found = self._control.directory.domain(domain.lower().rstrip("."))
         if found is None:
             raise ControlError(f"there is no domain {domain}", fix="list the domains first")
+        return found
+
+    def _setup(self, found: Domain) -> dict[str, Any]:
         return {
             "setup": msgspec.to_builtins(self._control.domain_setup(found)),
             "senders": [
@@ -135,7 +159,10 @@ class Operations:
             {
                 "domain": found.name,
                 "org": found.org,
-                "selectors": [key.selector for key in found.keys],
+                "selectors": [key.selector for key in found.keys if key.state == "signing"],
+                "changing": [
+                    f"{key.selector} {key.state}" for key in found.keys if key.state != "signing"
+                ],
             }
             for found in self._control.directory.domains(org)
         ]
@@ -347,10 +374,16 @@ def ask(settings: Settings, operation: str, timeout_s: float = 30.0, **arguments
             raise
     queue = open_queue(settings)
     try:
-        control = Control(queue, load_master_key(master_key_path(settings)))
+        control = open_control(settings, queue)
         return Operations(queue, control).call(operation, arguments)
     finally:
         queue.close()
+
+
+def open_control(settings: Settings, queue: EmbeddedQueue) -> Control:
+    """The operator's side of a queue."""
+    key = load_master_key(master_key_path(settings))
+    return Control(queue, key, waits=key_waits(settings))
 
 
 def master_key_path(settings: Settings) -> Path:

@@ -20,7 +20,6 @@ from typing import Any
 import uvloop
 
 from postalynk.control.operations import Control
-from postalynk.control.secrets import load as load_master_key
 from postalynk.engine import open_engine
 from postalynk.errors import PostalynkError, StorageError
 from postalynk.ingest.app import IngestContext, Readiness, build_app, intake_parts
@@ -37,8 +36,9 @@ from postalynk.service.client import SOCKET_NAME, control_directory
 from postalynk.service.control_app import control_app
 from postalynk.service.listener import Listener, bind, bind_unix
 from postalynk.service.metrics_app import metrics_app
-from postalynk.service.operations import LiveOperations, LiveParts, master_key_path
+from postalynk.service.operations import LiveOperations, LiveParts, open_control
 from postalynk.service.policies import PolicySwitch
+from postalynk.service.rotation import KeyRotation
 from postalynk.settings import Settings
 from postalynk.storage.hot.embedded import EmbeddedPostgres
 from postalynk.storage.hot.reader import HotReader
@@ -122,7 +122,7 @@ class Process:
         queue = open_queue(settings)
         opened.callback(queue.close)
         self._progress("; ".join([f"queue open at {directory}", *queue.recovery]))
-        control = Control(queue, load_master_key(master_key_path(settings)))
+        control = open_control(settings, queue)
         dsn = await self._open_postgres(opened)
         parts = self._open_engine(opened, queue, control)
         worker = Worker(parts)
@@ -132,6 +132,10 @@ class Process:
         reader = HotReader(dsn)
         opened.push_async_callback(reader.close)
         recorder = self._open_recorder(opened, queue, dsn)
+        rotation = KeyRotation(settings, control)
+        rotating = asyncio.create_task(rotation.run())
+        rotating.add_done_callback(self._task_ended)
+        opened.push_async_callback(rotation.stop, rotating)
         # Above the recorder, so that what the last transactions come to is still projected.
         opened.push_async_callback(asyncio.to_thread, worker.drain, DRAIN_S)
         self.operations = LiveOperations(

@@ -9,10 +9,16 @@ pub enum Error {
     /// The octets are not a private key of a kind that DKIM has.
     #[error("not an RSA or Ed25519 private key: {0}")]
     Key(String),
-    /// An RSA key outside 2048 to 4096 bits: shorter ones are forgeable within reach (RFC 8301 §3.2
-    /// asks signers for 2048), longer ones not every verifier takes.
-    #[error("an RSA key of fewer than 2048 or more than 4096 bits")]
-    RsaSize,
+    /// An RSA key outside 1024 to 4096 bits: shorter ones are forged within reach (RFC 8301 §3.2),
+    /// longer ones not every verifier takes.
+    #[error("an RSA key of {bits} bits: it must have 1024 to 4096, better 2048")]
+    RsaSize {
+        /// Of its modulus.
+        bits: usize,
+    },
+    /// A DNS record with which no signature can be verified.
+    #[error("not a DKIM key record (RFC 6376 section 3.6.1): {0}")]
+    Record(&'static str),
     /// Not a domain in A-labels.
     #[error("{0:?} is not a domain name of lower-case A-labels")]
     Domain(String),

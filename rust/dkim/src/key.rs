@@ -6,16 +6,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
-use aws_lc_rs::error::KeyRejected;
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use aws_lc_rs::{digest, rand};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::lanes::Lanes;
+use crate::rsa_key::Rsa;
 
 /// A private key in PKCS#8 DER, cleared when dropped.
 pub type PrivateKeyDer = Zeroizing<Vec<u8>>;
@@ -42,52 +43,49 @@ impl Algorithm {
 
 /// A private key ready to sign, and its public half. Cloning shares it.
 #[derive(Clone)]
-pub struct Key(Arc<Pair>);
-
-struct Pair {
+pub struct Key {
     private: Private,
-    public: Vec<u8>,
+    lanes: Option<Arc<Lanes>>,
 }
 
+#[derive(Clone)]
 enum Private {
-    Rsa(RsaKeyPair),
-    Ed25519(Ed25519KeyPair),
+    Rsa(Arc<Rsa>),
+    Ed25519(Arc<Ed25519KeyPair>),
 }
 
 impl Key {
-    /// An RSA key of 2048 to 4096 bits, in PKCS#8 DER.
+    /// An RSA key of 1024 to 4096 bits, in PKCS#8 DER.
     ///
     /// # Errors
     /// [`Error::Key`], [`Error::RsaSize`].
     pub fn rsa_from_pkcs8_der(der: &[u8]) -> Result<Self, Error> {
-        Self::rsa(RsaKeyPair::from_pkcs8(der))
+        Rsa::from_pkcs8(der).map(Self::rsa)
     }
 
-    /// An RSA key of 2048 to 4096 bits, in PEM: PKCS#8 or PKCS#1.
+    /// An RSA key of 1024 to 4096 bits, in PEM: PKCS#8 or PKCS#1.
     ///
     /// # Errors
     /// [`Error::Pem`], [`Error::Key`], [`Error::RsaSize`].
     pub fn rsa_from_pem(pem: &str) -> Result<Self, Error> {
         match unwrap_pem(pem)? {
             (Form::Pkcs8, der) => Self::rsa_from_pkcs8_der(&der),
-            (Form::Pkcs1, der) => Self::rsa(RsaKeyPair::from_der(&der)),
+            (Form::Pkcs1, der) => Rsa::from_pkcs1(&der).map(Self::rsa),
         }
     }
 
-    fn rsa(pair: Result<RsaKeyPair, KeyRejected>) -> Result<Self, Error> {
-        let pair = pair.map_err(|e| match e.to_string().as_str() {
-            "TooSmall" | "TooLarge" => Error::RsaSize,
-            reason => Error::Key(reason.to_owned()),
-        })?;
-        if pair.public_modulus_len() > 4096 / 8 {
-            return Err(Error::RsaSize);
+    fn rsa(rsa: Rsa) -> Self {
+        Self {
+            private: Private::Rsa(Arc::new(rsa)),
+            lanes: None,
         }
-        let public: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|_| Error::Crypto)?;
-        let public = public.as_ref().to_vec();
-        Ok(Self(Arc::new(Pair {
-            private: Private::Rsa(pair),
-            public,
-        })))
+    }
+
+    /// Signs side by side with other keys of its size; of no effect on those that cannot.
+    #[must_use]
+    pub fn with_lanes(mut self, lanes: Arc<Lanes>) -> Self {
+        self.lanes = Some(lanes);
+        self
     }
 
     /// An Ed25519 key, in PKCS#8 DER.
@@ -96,11 +94,10 @@ impl Key {
     /// [`Error::Key`].
     pub fn ed25519_from_pkcs8_der(der: &[u8]) -> Result<Self, Error> {
         let pair = Ed25519KeyPair::from_pkcs8(der).map_err(|e| Error::Key(e.to_string()))?;
-        let public = pair.public_key().as_ref().to_vec();
-        Ok(Self(Arc::new(Pair {
-            private: Private::Ed25519(pair),
-            public,
-        })))
+        Ok(Self {
+            private: Private::Ed25519(Arc::new(pair)),
+            lanes: None,
+        })
     }
 
     /// An Ed25519 key, in PKCS#8 PEM.
@@ -133,7 +130,7 @@ impl Key {
     /// The algorithm this key signs with.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
-        match self.0.private {
+        match self.private {
             Private::Rsa(_) => Algorithm::RsaSha256,
             Private::Ed25519(_) => Algorithm::Ed25519Sha256,
         }
@@ -143,7 +140,10 @@ impl Key {
     /// Ed25519 as its 32 octets (RFC 8463 §4.2).
     #[must_use]
     pub fn public_key(&self) -> &[u8] {
-        &self.0.public
+        match &self.private {
+            Private::Rsa(rsa) => &rsa.spki,
+            Private::Ed25519(pair) => pair.public_key().as_ref(),
+        }
     }
 
     /// The TXT record to publish at `selector._domainkey.domain`. It may exceed 255 octets, the most
@@ -161,15 +161,11 @@ impl Key {
     }
 
     /// Signs a SHA-256 digest: RSASSA-PKCS1-v1_5 over it, or Ed25519 of its 32 octets (RFC 8463 §3).
-    pub(crate) fn sign(&self, digest: &digest::Digest) -> Result<Vec<u8>, Error> {
-        match &self.0.private {
-            Private::Rsa(pair) => {
-                let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign_digest(&RSA_PKCS1_SHA256, digest, &mut signature)
-                    .map_err(|_| Error::Crypto)?;
-                Ok(signature)
-            }
-            Private::Ed25519(pair) => {
+    pub(crate) fn sign(&self, digest: digest::Digest) -> Result<Vec<u8>, Error> {
+        match (&self.private, &self.lanes) {
+            (Private::Rsa(rsa), Some(lanes)) => lanes.sign(rsa, digest),
+            (Private::Rsa(rsa), None) => rsa.sign(&digest),
+            (Private::Ed25519(pair), _) => {
                 let signature = pair.try_sign(digest.as_ref()).map_err(|_| Error::Crypto)?;
                 Ok(signature.as_ref().to_vec())
             }

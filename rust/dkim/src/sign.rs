@@ -115,7 +115,7 @@ impl MessageSigner for Signer {
         let mut hasher = Hasher::from(hashed.fields.clone());
         HeaderField::new(&tags.out, NAME.len())?.canonicalize(hashed.body.form, &mut hasher);
         let digest = hasher.into_context().finish();
-        tags.push_signature(&STANDARD.encode(self.key.sign(&digest)?));
+        tags.push_signature(&STANDARD.encode(self.key.sign(digest)?));
         tags.out.extend_from_slice(b"\r\n");
         Ok(tags.out)
     }

@@ -1,6 +1,8 @@
 //! DKIM keys and signatures for Python.
 
-use postalynk_dkim::{Domain, Key, Selector, Signer, generate_ed25519, generate_rsa_2048, split};
+use postalynk_dkim::{
+    Domain, Key, PublishedKey, Selector, Signer, generate_ed25519, generate_rsa_2048, split,
+};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -77,4 +79,13 @@ pub(crate) fn dkim_generate<'py>(
 #[pyfunction]
 pub(crate) fn dkim_record(algorithm: &str, pkcs8_der: &[u8]) -> PyResult<String> {
     Ok(key(algorithm, pkcs8_der)?.dns_record())
+}
+
+/// Whether a TXT record publishes the key of another.
+#[pyfunction]
+pub(crate) fn dkim_publishes(record: &str, found: &str) -> bool {
+    match (PublishedKey::parse(record), PublishedKey::parse(found)) {
+        (Ok(wanted), Ok(found)) => wanted == found,
+        _ => false,
+    }
 }

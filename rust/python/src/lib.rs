@@ -50,6 +50,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(codec::partition_of, module)?)?;
     module.add_function(wrap_pyfunction!(routing::routing_records, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_generate, module)?)?;
+    module.add_function(wrap_pyfunction!(keys::dkim_publishes, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_record, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_sign, module)?)?;
     module.add_function(wrap_pyfunction!(mime::mime_compose, module)?)?;

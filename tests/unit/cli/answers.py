@@ -31,9 +31,32 @@ DOMAIN: dict[str, Any] = {
         {"name": "pl2._domainkey.acme.example", "type": "TXT", "value": "v=DKIM1; k=ed25519; p=x"},
     ],
     "notes": ["No source has an address, so no SPF record can be given."],
+    "keys": [
+        {
+            "selector": "pl1",
+            "algorithm": "rsa",
+            "record": "v=DKIM1; k=rsa; p=MIIB",
+            "state": "signing",
+            "since_us": NOW_US,
+            "shown_since_us": 0,
+        },
+        {
+            "selector": "pl2",
+            "algorithm": "ed25519",
+            "record": "v=DKIM1; k=ed25519; p=x",
+            "state": "waiting",
+            "since_us": NOW_US,
+            "shown_since_us": NOW_US,
+        },
+    ],
 }
 DOMAINS: list[dict[str, Any]] = [
-    {"domain": "acme.example", "org": ORG, "selectors": ["pl1", "pl2"]}
+    {
+        "domain": "acme.example",
+        "org": ORG,
+        "selectors": ["pl1", "pl2"],
+        "changing": ["pl3 waiting", "pl4 waiting"],
+    }
 ]
 POOLS: list[dict[str, Any]] = [
     {"name": "default", "sources": {"mta1": 3, "mta2": 1}},

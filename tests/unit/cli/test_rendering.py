@@ -76,6 +76,18 @@ CASES = {
         {"domain": "acme.example", "org": ORG, "rsa_key_pem": None},
         answers.DOMAIN,
     ),
+    "domain-rotate": Case(
+        f"domain rotate acme.example --org {ORG}",
+        "rotate_domain",
+        {"domain": "acme.example", "org": ORG, "rsa_key_pem": None},
+        answers.DOMAIN,
+    ),
+    "domain-show": Case(
+        "domain show acme.example",
+        "show_domain",
+        {"domain": "acme.example"},
+        answers.DOMAIN,
+    ),
     "domain-list": Case("domain list", "list_domains", {"org": None}, answers.DOMAINS),
     "domain-list-empty": Case(f"domain list --org {ORG}", "list_domains", {"org": ORG}, []),
     "pool-list": Case("pool list", "list_pools", {}, answers.POOLS),
@@ -215,7 +227,7 @@ def _facts(value: Any) -> set[str]:
     [
         ("org-create", set()),
         ("org-list", set()),
-        ("domain-add", {"pl1", "pl2"}),
+        ("domain-add", {"pl1", "pl2"} | _facts(answers.DOMAIN["keys"])),
         ("domain-list", set()),
         ("pool-list", set()),
         ("pool-sources", set()),
@@ -306,11 +318,20 @@ def test_the_answers_have_the_shape_of_real_ones() -> None:
         (ask("create_key", org=org), answers.ORGANIZATION),
         (ask("list_organizations"), answers.ORGANIZATIONS),
         (added | {"notes": []}, answers.DOMAIN | {"notes": []}),
-        (ask("list_domains", org=None), answers.DOMAINS),
         (
             ask("domain_setup", domain="acme.example"),
             {"setup": added, "senders": [{"ip": "", "ehlo": ""}]},
         ),
+        (ask("show_domain", domain="acme.example"), added),
+        (
+            ask("rotate_domain", domain="acme.example", org=org, rsa_key_pem=None) | {"notes": []},
+            answers.DOMAIN | {"notes": []},
+        ),
+        (
+            ask("advance_keys", domain="acme.example", shown={}) | {"setup": None},
+            {"setup": None, "senders": [{"ip": "", "ehlo": ""}]},
+        ),
+        (ask("list_domains", org=None), answers.DOMAINS),
         (
             ask("set_source", name="mta1", ip="192.0.2.1", ehlo="mta1.acme.example", relay=""),
             answers.SOURCE,

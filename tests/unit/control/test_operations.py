@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -28,6 +29,7 @@ from postalynk.errors import ControlError, QueueError
 from postalynk.observability import configure_logs
 from tests.fakes.queue import MemoryQueue
 
+VECTORS = Path(__file__).parents[3] / "rust/dkim/tests/vectors"
 MASTER = bytes(range(32))
 
 
@@ -174,7 +176,8 @@ def test_a_key_of_ones_own_takes_the_place_of_its_kind(control: Control) -> None
     [
         lambda: b"nonsense",
         lambda: b"",
-        lambda: pem("1024"),
+        (VECTORS / "rsa1016.pem").read_bytes,
+        (VECTORS / "rsa4104.pem").read_bytes,
         lambda: pem("dsa"),
         lambda: pem("2048", BestAvailableEncryption(b"secret")),
     ],

@@ -1,11 +1,14 @@
 """`domain check`: what DNS says beside what is signed, on a zone that is a dictionary."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import msgspec
 import pytest
 
-from postalynk.control.domains import DnsRecord, DomainSetup
-from postalynk.control.preflight import Finding, Sender, Unanswered, examine
+from postalynk.control.bulk_rules import Finding
+from postalynk.control.domains import DnsRecord, DomainSetup, KeyShown
+from postalynk.control.preflight import Sender, Unanswered, examine
 
 RSA = "v=DKIM1; k=rsa; p=QUJD"
 SPF = "v=spf1 ip4:192.0.3.7 ~all"
@@ -18,6 +21,7 @@ SETUP = DomainSetup(
         DnsRecord("mail.example.com", "TXT", SPF),
     ],
     [],
+    [KeyShown("pl1", "rsa", RSA, "signing", 1)],
 )
 SENDERS = [Sender("192.0.3.7", "out.example.com")]
 GOOD = {
@@ -68,13 +72,17 @@ def test_a_domain_in_order_has_nothing_wrong() -> None:
         "dkim pl1",
         "spf",
         "dmarc",
+        "dmarc alignment",
         "ptr 192.0.3.7",
         "return path",
         "mta-sts",
         "tls-rpt",
+        "rules of google",
+        "rules of yahoo",
+        "rules of microsoft",
     }
     required = {name for name, f in found.items() if f.required_by}
-    assert required == {"dkim pl1", "spf", "dmarc", "ptr 192.0.3.7"}
+    assert required == {"dkim pl1", "spf", "dmarc", "dmarc alignment", "ptr 192.0.3.7"}
 
 
 DKIM_NAME = ("TXT", "pl1._domainkey.mail.example.com")
@@ -147,3 +155,61 @@ def test_sources_without_an_address_are_said_to_be_unknown() -> None:
 def test_a_name_that_differs_from_ehlo_is_noted() -> None:
     found = check({}, [Sender("192.0.3.7", "other.example.com")])
     assert found["ptr 192.0.3.7"].verdict == "note"
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({DKIM_NAME: []}, "ok"),
+        ({SPF_NAME: []}, "ok"),
+        ({DKIM_NAME: [], SPF_NAME: []}, "wrong"),
+    ],
+)
+def test_dmarc_needs_one_of_dkim_and_spf(
+    changes: dict[tuple[str, str], list[str]], verdict: str
+) -> None:
+    assert check(changes)["dmarc alignment"].verdict == verdict
+
+
+def test_each_provider_says_what_it_would_refuse_for() -> None:
+    found = check(
+        {DKIM_NAME: [], SPF_NAME: ["SERVFAIL"], ("TXT", "_smtp._tls.mail.example.com"): []}
+    )
+    for provider in ("google", "yahoo", "microsoft"):
+        finding = found[f"rules of {provider}"]
+        assert finding.verdict == "wrong"
+        assert "for want of dkim pl1, spf, dmarc alignment; beyond DNS" in finding.detail
+    for provider in ("google", "yahoo", "microsoft"):
+        finding = check({})[f"rules of {provider}"]
+        assert finding.verdict == "ok"
+        assert "unsubscribe" in finding.detail
+
+
+NEW = "v=DKIM1; k=rsa; p=REVG"
+NEW_NAME = ("TXT", "pl3._domainkey.mail.example.com")
+
+
+@pytest.mark.parametrize(
+    ("state", "texts", "verdict", "detail"),
+    [
+        ("waiting", [], "note", "waits to be published"),
+        ("waiting", ["v=DKIM1; p=eHl6"], "note", "waits to be published"),
+        ("waiting", [NEW], "ok", "will sign"),
+        ("retiring", [NEW], "ok", "serves mail under way"),
+        ("retiring", [], "wrong", "its record is gone"),
+        ("retired", [NEW], "note", "no longer needed"),
+        ("retired", [], None, ""),
+    ],
+)
+def test_a_key_that_changes_says_where_it_stands(
+    state: Any, texts: list[str], verdict: str | None, detail: str
+) -> None:
+    keys = [*SETUP.keys, KeyShown("pl3", "rsa", NEW, state, 1)]
+    setup = msgspec.structs.replace(SETUP, keys=keys)
+    found = {f.check: f for f in examine(setup, SENDERS, Zone({NEW_NAME: texts}))}
+    assert found["rules of google"].verdict == "ok"
+    if verdict is None:
+        assert "dkim pl3" not in found
+    else:
+        assert found["dkim pl3"].verdict == verdict
+        assert detail in found["dkim pl3"].detail
