@@ -214,6 +214,9 @@ def routing_records(batch: RecordBatch | Sequence[_Row]) -> list[_RoutingRecord]
     Records that cannot be decoded are left out: no policy was asked about them.
     """
 
+def providers() -> list[str]:
+    """Every mailbox provider that has a name here, sorted."""
+
 def partition_of(org: str, partitions: int) -> int: ...
 def new_message_id(now_ms: int) -> bytes:
     """A fresh UUIDv7 (RFC 9562 section 5.7), 16 bytes."""
@@ -324,6 +327,30 @@ class Engine:
         self, batch: RouteBatch, routes: Sequence[_RouteSpec], choice: Sequence[int]
     ) -> None:
         """Send: ``choice[i]`` is the index in ``routes`` of delivery ``i``."""
+    # limits by policy
+    def shape_by_policy(self, is_asked: bool, orgs: Sequence[str]) -> None:
+        """The policy has changed: whether it has a ``shape``, and whose own ones. With one, no new
+        path sends before its answer; every path in use is asked about again.
+        """
+    def paths_asked(self, max_paths: int, timeout_ms: int) -> list[_Asked]:
+        """Paths whose limits the policy is asked for; waits for the first of them."""
+    def shape(self, answers: Sequence[tuple[_Asked, tuple[str, int, int, str]]]) -> None:
+        """The answers as (rate, connections, per_connection, tls); empty and 0: the engine's own.
+
+        Raises EngineError naming what cannot be used; then none of them is applied.
+        """
+    def back_off(self, paths: Sequence[tuple[str, str, int]]) -> None:
+        """Let nothing leave on these (source, receiver) until then, in microseconds."""
+    def warm_up(self, plans: Sequence[tuple[str, str, str, int | None, str]]) -> None:
+        """Replace the day's plans: (source, provider, org, messages today, overflow pool). None:
+        warm, for an organization that leaves everybody's plan.
+        """
+    def warmth(self) -> list[tuple[str, str, str, int, int]]:
+        """How far they are: (source, provider, org, sent since midnight UTC, messages today)."""
+    def paths(self) -> list[tuple[str, str, bool, int, int, float, float]]:
+        """Every (source, receiver) in use: whether it is open, connections, deliveries waiting,
+        most messages a second (infinite: no limit), messages a second last measured (0: not known).
+        """
     # record
     def outcomes(self, max_outcomes: int, timeout_ms: int) -> OutcomeBatch: ...
     def recorded(self, batch: OutcomeBatch, event_offsets: Sequence[int]) -> None:
@@ -369,9 +396,14 @@ class Engine:
         """Start nothing new, finish open transactions; True when none is left."""
     def stop(self) -> None: ...
 
-_RouteSpec = tuple[str, tuple[str, ...], int, tuple[tuple[str, str, str], ...], str, bool, str]
+_RouteSpec = tuple[
+    str, tuple[str, ...], int, tuple[tuple[str, str, str], ...], str, bool, str, str, str
+]
 """(pool, fallback pools, not_before_us, header operations (op, name, value), reason, is the
-fallback route (G4), policy version)."""
+fallback route (G4), policy version, lane (empty: the message's), pinned source (empty: none))."""
+
+_Asked = tuple[str, str, str, str]
+"""(source, site, provider, organization whose own path it is; empty: everybody's)."""
 
 @final
 class Delivery:
@@ -437,6 +469,12 @@ class Failure:
         """Its place in the OutcomeBatch."""
     @property
     def delivery(self) -> Delivery: ...
+    @property
+    def source(self) -> str:
+        """The source it left by; empty: it came to no path."""
+    @property
+    def receiver(self) -> str:
+        """What the path's limits count for: the site, or the smart host."""
     @property
     def kind(self) -> str:
         """deferred or in_doubt."""

@@ -140,6 +140,11 @@ class Directory:
         """All pools by name, the defaults included."""
         return sorted(self._snapshot.pools.values(), key=lambda p: p.name)
 
+    def members(self) -> dict[str, list[str]]:
+        """Pool → the sources that mail leaves by: those with a weight, by name."""
+        pools = {pool.name: pool.sources for pool in self.pools()}
+        return {name: sorted(s for s, n in given.items() if n) for name, given in pools.items()}
+
     def sources(self) -> list[Source]:
         """All egress sources by name, the default included."""
         return sorted(self._snapshot.sources.values(), key=lambda s: s.name)

@@ -127,12 +127,13 @@ class Route(_Target, frozen=True, kw_only=True):
         Route("dedicated", pin="mta-3", lane="high", headers=[Set("X-Campaign", "spring")])
 
     ``pool``: a pool's name, or a `split`. ``fallback``: pools to take, in order, while the first
-    cannot. ``not_before``: the next time the clock shows ``HH:MM`` (UTC), or a datetime with its
-    zone; a time that is past means now. ``headers``: operations on the message's headers, in order,
-    before it is signed; those of its structure (From, Date, Content-…) are refused. ``lane``: the
-    lane it waits in on its path, ``high``, ``normal`` or ``bulk``; left out, the message's own.
-    ``pin``: the source of the pool it must leave by; left out, the one its organization is bound
-    to. ``reason``: a few words that ``postalynk why`` shows. Raises ValueError for anything else.
+    cannot. ``not_before``: the next time the clock shows ``HH:MM`` (UTC; for an hour from then on
+    it means now), or a datetime with its zone; a time that is past means now. ``headers``:
+    operations on the message's headers, in order, before it is signed; those of its structure
+    (From, Date, Content-…) are refused. ``lane``: the lane it waits in on its path, ``high``,
+    ``normal`` or ``bulk``; left out, the message's own. ``pin``: the source of the pool it must
+    leave by; left out, the one its organization is bound to. ``reason``: a few words that
+    ``postalynk why`` shows. Raises ValueError for anything else.
     """
 
     fallback: Sequence[str] = ()

@@ -1,12 +1,14 @@
 """Routing: from what a policy answered to what the engine is told. Pure; touches no counter.
 
 `draw` settles a split, `schedule` the time of the next attempt, `resolve` a batch of deliveries;
+`limits` what `shape` and `warmup` say;
 `explain` watches one decision, `replay` compares two policies over what the log recorded.
 Equal inputs give equal outputs in every process, whatever ``PYTHONHASHSEED`` is.
 """
 
 from postalynk.routing.draw import draw
 from postalynk.routing.explain import Explanation, explain
+from postalynk.routing.limits import Asked, Plans, Said, Shapes, asked_of, plans, shapes
 from postalynk.routing.recorded import RecordedMessage, deliveries
 from postalynk.routing.replay import Replay, Replayed
 from postalynk.routing.resolve import (
@@ -16,23 +18,32 @@ from postalynk.routing.resolve import (
     Resolved,
     Resolver,
     RouteSpec,
+    nonsense,
 )
 from postalynk.routing.schedule import Failed, due_at
 
 __all__ = [
     "FALLBACK_RETRY",
+    "Asked",
     "Explanation",
     "Failed",
     "Fault",
     "Interrupted",
+    "Plans",
     "RecordedMessage",
     "Replay",
     "Replayed",
     "Resolved",
     "Resolver",
     "RouteSpec",
+    "Said",
+    "Shapes",
+    "asked_of",
     "deliveries",
     "draw",
     "due_at",
     "explain",
+    "nonsense",
+    "plans",
+    "shapes",
 ]

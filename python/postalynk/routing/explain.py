@@ -79,7 +79,7 @@ def explain(policies: Policies, msg: Message, pools: Pools, now: Now) -> Explana
     except Exception as error:  # noqa: BLE001  as above
         is_repeatable = again is not None and repr(again) == repr(error)
     file, line = lines[-1] if lines else (hook.function.__code__.co_filename, 0)
-    pool, fallback, not_before_us, _, reason, is_fallback, version = resolved.routes[0]
+    pool, fallback, not_before_us, _, reason, is_fallback, version, *_ = resolved.routes[0]
     return Explanation(
         version,
         hook.name,

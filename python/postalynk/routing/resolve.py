@@ -20,21 +20,31 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from postalynk.policy import Now, Remove, Retry, Route, Set, Split
 from postalynk.routing.draw import draw
+from postalynk.routing.native import check_header
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from postalynk.policy import Attempt, HeaderOp, Hook, Message, Policies, Pools
 
 RouteSpec: TypeAlias = tuple[
-    str, tuple[str, ...], int, tuple[tuple[str, str, str], ...], str, bool, str
+    str, tuple[str, ...], int, tuple[tuple[str, str, str], ...], str, bool, str, str, str
 ]
 """(pool, fallback pools, not_before_us, header operations (op, name, value), reason, is the
-fallback route (G4), policy version): the engine's type of that name."""
+fallback route (G4), policy version, lane, pinned source): the engine's type of that name."""
 
 FALLBACK_RETRY = Retry("1m, 5m*2, 1h*3, 4h*10", max_age="3d", jitter=0.2)
 """The schedule when a `retry` hook fails: that of the policy shipped with Postalynk."""
 
+_WANTED: Mapping[str, str] = {
+    "accept": "an Accept or a Reject",
+    "route": "a Route",
+    "shape": "a Shape",
+    "warmup": "a Warmup or None",
+    "retry": "a Retry",
+}
+_DAY_US = 86_400 * 1_000_000
+_GRACE_US = 3_600 * 1_000_000
 # An answer whose number depends on the delivery.
 _DRAWN = -1
 
@@ -50,7 +60,7 @@ class Fault(NamedTuple):
     """A decision the policy failed to take; the fallback was taken instead."""
 
     hook: str
-    """``route`` or ``retry``."""
+    """``accept``, ``route``, ``shape``, ``warmup`` or ``retry``."""
     function: str
     place: str
     """``policy.py:12``."""
@@ -121,7 +131,7 @@ class Resolver:
         except BaseException as error:  # noqa: BLE001  a policy may raise anything (G4)
             return FALLBACK_RETRY, self.fault(hook, error)
         if answer.__class__ is not Retry:
-            return FALLBACK_RETRY, _nonsense(hook, answer)
+            return FALLBACK_RETRY, nonsense(hook, answer)
         return answer, None
 
     def fault(self, hook: Hook, error: BaseException) -> Fault:
@@ -132,7 +142,7 @@ class Resolver:
 
     def fallback_spec(self, reason: str) -> RouteSpec:
         """The fallback route, with the reason for it."""
-        return (self.fallback_pool, (), 0, (), reason, True, self.policies.version)
+        return (self.fallback_pool, (), 0, (), reason, True, self.policies.version, "", "")
 
 
 class _Batch:
@@ -154,17 +164,35 @@ class _Batch:
         """Number an answer not met before in this batch."""
         pool = answer.pool
         pools = [name for name, _ in pool.shares] if isinstance(pool, Split) else [pool]
-        for name in (*pools, *answer.fallback):
-            if name not in self.pools:
-                reason = f"policy chose unknown pool {name!r} at {hook.place}"
-                self.faults.append(Fault(hook.kind, hook.name, hook.place, reason, ""))
-                return self._intern(self.resolver.fallback_spec(reason))
+        if (wrong := self._refusal(pools, answer)) is not None:
+            reason = f"policy {wrong[0]} at {hook.place}"
+            self.faults.append(Fault(hook.kind, hook.name, hook.place, reason, wrong[1]))
+            return self._intern(self.resolver.fallback_spec(reason))
         if isinstance(pool, Split):
             self.known[answer] = _DRAWN
             return _DRAWN
         number = self._intern(self._spec(pool, answer))
         self.known[answer] = number
         return number
+
+    def _refusal(self, pools: Sequence[str], answer: Route) -> tuple[str, str] | None:
+        """What only the worker and the engine can know is wrong: in words, and in detail."""
+        for name in (*pools, *answer.fallback):
+            if name not in self.pools:
+                return f"chose unknown pool {name!r}", ""
+        if answer.pin:
+            for name in pools:
+                sources = self.pools[name].sources
+                # A test's pools have no sources, so any may be pinned.
+                if sources and answer.pin not in sources:
+                    return f"pinned source {answer.pin!r}, which pool {name!r} has not,", ""
+        for operation in answer.headers:
+            if not isinstance(operation, Remove):
+                try:
+                    check_header(operation.name, operation.value)
+                except ValueError as error:
+                    return f"may not set the header {operation.name!r}", str(error)
+        return None
 
     def drawn(self, answer: Route, delivery: Message) -> int:
         """The number of the pool this delivery draws from the answer's split."""
@@ -188,7 +216,7 @@ class _Batch:
 
     def nonsense(self, hook: Hook, answer: object) -> None:
         """Give the delivery the fallback because its hook answered no `Route`."""
-        self._fail(_nonsense(hook, answer))
+        self._fail(nonsense(hook, answer))
 
     def _fail(self, fault: Fault) -> None:
         self.faults.append(fault)
@@ -203,6 +231,8 @@ class _Batch:
             answer.reason,
             False,
             self.resolver.policies.version,
+            answer.lane,
+            answer.pin,
         )
 
     def _intern(self, spec: RouteSpec) -> int:
@@ -223,12 +253,15 @@ def _not_before_us(value: str | datetime | None, now: Now) -> int:
         return 0
     if isinstance(value, datetime):
         return max(0, round(value.timestamp() * 1_000_000))
-    return now.next_us(value)
+    at_us = now.next_us(value)
+    # What was held until then comes back a moment later, and must not wait for tomorrow.
+    is_just_past = at_us - now.at_us > _DAY_US - _GRACE_US
+    return 0 if is_just_past else at_us
 
 
-def _nonsense(hook: Hook, answer: object) -> Fault:
-    wanted = "a Route" if hook.kind == "route" else "a Retry"
-    reason = f"policy answered {type(answer).__name__}, not {wanted}, at {hook.place}"
+def nonsense(hook: Hook, answer: object) -> Fault:
+    """The fault of a hook that answered something of another type."""
+    reason = f"policy answered {type(answer).__name__}, not {_WANTED[hook.kind]}, at {hook.place}"
     return Fault(hook.kind, hook.name, hook.place, reason, "")
 
 

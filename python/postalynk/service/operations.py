@@ -220,7 +220,7 @@ class Operations:
         return replaying.replayed(self._queue, before, after, self._pools(), since_us)
 
     def _pools(self) -> Pools:
-        return Pools(pool.name for pool in self._control.directory.pools())
+        return Pools(self._control.directory.members())
 
     def policy_files(self, version: str | None) -> dict[str, str]:
         """Code and tables of a deployed version, of the one in force when none is named."""

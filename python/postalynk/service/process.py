@@ -185,7 +185,7 @@ class Process:
         def configure() -> None:
             engine.configure(control.directory.egress_json())
             engine.set_signers(control.directory.signers())
-            parts.pools = Pools(pool.name for pool in control.directory.pools())
+            parts.pools = Pools(control.directory.members())
             parts.policies = switch.in_force(control.directory)
 
         configure()

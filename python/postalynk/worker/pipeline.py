@@ -11,6 +11,8 @@ there without the GIL. Sending itself is the engine's.
     record    outcomes → events, deferrals   (`record`)
     commit    low-water offsets → queue      (`commit`, with the fence)
 
+Beside them `limits` answers the engine what the policy allows a path.
+
 Before the first of them, `restore` brings the engine to where the last worker stopped.
 **Invariants.** Events are durable before deferrals, both before the engine is told, that before
 an offset moves. A step that raises ends the worker: `on_failure` is called once, nothing more is
@@ -30,6 +32,7 @@ from postalynk.worker.budget import Budget
 from postalynk.worker.commit import Commit, Fence
 from postalynk.worker.consume import WAIT_MS, Consume
 from postalynk.worker.defer import Defer
+from postalynk.worker.limits import Limits, ShapeStep
 from postalynk.worker.parts import GROUP, LANES
 from postalynk.worker.record import Record
 from postalynk.worker.restore import restore
@@ -58,10 +61,13 @@ class Worker:
         self._parts = parts
         self._consumer = parts.queue.consumer(GROUP, list(LANES))
         self._fence = Fence(parts.options.fence_after_s)
-        self._budgets = (Budget(parts.options.budget_s), Budget(parts.options.budget_s))
+        # One a thread that runs hooks.
+        self._budgets = tuple(Budget(parts.options.budget_s) for _ in range(3))
         self._consume = Consume(parts, self._consumer)
         self._defer = Defer(parts)
-        self._route = RouteStep(parts, self._budgets[0], self._fence)
+        limits = Limits(parts, self._budgets[0])
+        self._route = RouteStep(parts, self._budgets[0], self._fence, limits.refresh)
+        self._shape = ShapeStep(parts, self._budgets[2])
         self._record = Record(parts, self._budgets[1])
         self._commit = Commit(parts, self._consumer, self._fence)
         # Set: the first two steps start nothing more; the last two end once nothing is left.
@@ -77,6 +83,7 @@ class Worker:
         restore(self._parts, self._consumer)
         self._spawn("consume", self._consume_loop)
         self._spawn("route", self._route_loop)
+        self._spawn("shape", self._shape_loop)
         self._spawn("record", self._record_loop)
         self._spawn("commit", self._commit_loop)
         self._spawn("watch", self._watch_loop)
@@ -101,7 +108,7 @@ class Worker:
         """
         deadline_s = time.monotonic() + timeout_s
         self._starting_ends.set()
-        is_stopped = self._join("consume", "route", until_s=deadline_s)
+        is_stopped = self._join("consume", "route", "shape", until_s=deadline_s)
         left_ms = max(0, round((deadline_s - time.monotonic()) * 1_000))
         is_drained = self._parts.engine.drain(left_ms)
         self._recording_ends.set()
@@ -131,6 +138,10 @@ class Worker:
     def _route_loop(self) -> None:
         while not self._starting_ends.is_set():
             self._route.once()
+
+    def _shape_loop(self) -> None:
+        while not self._starting_ends.is_set():
+            self._shape.once()
 
     def _record_loop(self) -> None:
         while True:

@@ -34,6 +34,8 @@ class Decision(NamedTuple):
     """Its index in the batch."""
     due_at_us: int | None
     reason: str
+    holds: tuple[str, str] | None = None
+    """The path (source, receiver) that is backed off until then, too."""
 
 
 class Record:
@@ -51,7 +53,8 @@ class Record:
         if not count:
             return 0
         failures = batch.failures()
-        for decision in self._decide(failures):
+        decisions = self._decide(failures)
+        for decision in decisions:
             if decision.due_at_us is None:
                 batch.expire(decision.entry, decision.reason)
             else:
@@ -61,6 +64,9 @@ class Record:
         if deferrals:
             queue.append(deferrals)
         engine.recorded(batch, offsets)
+        held = [(*d.holds, d.due_at_us) for d in decisions if d.holds and d.due_at_us]
+        if held:
+            engine.back_off(held)
         self._parts.metrics.batch_size.labels(step="record").observe(count)
         return count
 
@@ -101,7 +107,9 @@ def _decision(failure: Failure, retry: Retry) -> Decision:
     )
     due_at_us = due_at(failed, failure.at_us, retry)
     if due_at_us is not None:
-        return Decision(failure.index, due_at_us, "")
+        is_path = retry.scope == "path" and failure.source != ""
+        holds = (failure.source, failure.receiver) if is_path else None
+        return Decision(failure.index, due_at_us, "", holds)
     if failure.expires_at_us and failure.at_us >= failure.expires_at_us:
         return Decision(failure.index, None, "the message expired before it was delivered")
     return Decision(

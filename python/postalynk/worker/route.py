@@ -10,13 +10,15 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from postalynk.observability import get_logger
-from postalynk.policy import Now
+from postalynk.policy import Now, PathState
 from postalynk.routing import Fault, Interrupted, Resolved, Resolver
 from postalynk.worker.consume import WAIT_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from postalynk.policy import Policies, Pools
+    from postalynk.policy.hooks import Kind
     from postalynk.worker.budget import Budget
     from postalynk.worker.commit import Fence
     from postalynk.worker.parts import Parts
@@ -30,10 +32,18 @@ MAX_DELIVERIES = 500
 class RouteStep:
     """Routes what the engine has decoded and looked up."""
 
-    def __init__(self, parts: Parts, budget: Budget, fence: Fence) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        budget: Budget,
+        fence: Fence,
+        refresh: Callable[[Policies, Pools, Now], None] = lambda _policies, _pools, _now: None,
+    ) -> None:
+        """``refresh`` is told by what a batch is about to be routed (`limits`)."""
         self._parts = parts
         self._budget = budget
         self._fence = fence
+        self._refresh = refresh
 
     def once(self) -> int:
         """Route one batch; how many deliveries it had."""
@@ -47,6 +57,8 @@ class RouteStep:
         resolver = Resolver(self._parts.policies, self._parts.options.fallback_pool)
         deliveries, pools = batch.deliveries(), self._parts.pools
         now = Now(self._parts.clock())
+        self._refresh(resolver.policies, pools, now)
+        pools = pools.at(lambda: [PathState(*path) for path in engine.paths()])
         answer = self._budget.run(count, lambda: resolver.resolve(deliveries, pools, now))
         resolved = (
             _interrupted(resolver, count, answer) if isinstance(answer, Interrupted) else answer
@@ -71,10 +83,10 @@ def _interrupted(resolver: Resolver, count: int, error: Interrupted) -> Resolved
     return resolver.fallback(count, fault.reason)._replace(faults=[fault] * count)
 
 
-def over_budget(resolver: Resolver, kind: str, error: Interrupted) -> Fault:
+def over_budget(resolver: Resolver, kind: Kind, error: Interrupted) -> Fault:
     """What to say of hooks that took too long."""
     policies = resolver.policies
-    hook = policies.route if kind == "route" else policies.retry
+    hook = policies.hook(kind) or policies.route
     place = policies.place_of(error, hook.place)
     return Fault(kind, hook.name, place, f"policy over its time budget at {place}", "")
 

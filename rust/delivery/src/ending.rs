@@ -107,6 +107,13 @@ pub(crate) fn unfit(job: &Job, unfit: Unfit, now_us: u64) -> Finished {
 pub(crate) fn attempt_of(job: &Job) -> Attempt {
     let mut tried = routed(&job.delivery, &job.route, &job.pool);
     job.source.name.as_ref().clone_into(&mut tried.source);
+    if let Some(note) = &job.note {
+        let reason = &mut tried.route_reason;
+        if !reason.is_empty() {
+            reason.push_str("; ");
+        }
+        reason.push_str(note);
+    }
     tried
 }
 

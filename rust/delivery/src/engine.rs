@@ -23,10 +23,12 @@ use crate::pools::Pools;
 use crate::prepare::{SignerKey, Signers};
 use crate::route::RouteSpec;
 use crate::settings::Settings;
+use crate::shaping::Shaping;
 use crate::shared::{Books, Places, Shared};
 use crate::threads::Threads;
 use crate::trace::TraceBatch;
 use crate::tracker::{Place, encode_note};
+use crate::warmup::Warmth;
 use crate::window::Window;
 
 /// Recording a batch costs a write to disk whatever its size, so a few more are waited for; it is
@@ -109,6 +111,8 @@ impl Engine {
             places: Mutex::new(Places::default()),
             pools: RwLock::new(Arc::new(Pools::implicit(ehlo))),
             signers: RwLock::new(Arc::new(Signers::default())),
+            shaping: Shaping::default(),
+            warmth: Warmth::beside(&settings.journal, started_at_us),
             routable: Inbox::default(),
             outcomes: Inbox::default(),
             metrics: Metrics::new(),

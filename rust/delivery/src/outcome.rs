@@ -115,6 +115,10 @@ pub struct Failure {
     pub index: usize,
     /// The delivery.
     pub delivery: Arc<Delivery>,
+    /// The source it left by; empty: it came to no path.
+    pub source: String,
+    /// What the path's limits count for: the site, or the smart host.
+    pub receiver: String,
     /// `deferred` or `in_doubt`.
     pub kind: &'static str,
     /// The number of the attempt that failed.
@@ -243,6 +247,11 @@ fn failure(index: usize, entry: &Finished) -> Failure {
     Failure {
         index,
         delivery: Arc::clone(&entry.delivery),
+        source: entry.tried.source.clone(),
+        receiver: {
+            let destination = entry.delivery.destination.as_ref();
+            destination.map_or_else(String::new, |to| to.limited_as().to_string())
+        },
         kind: entry.end.as_str(),
         attempt: entry.attempts(),
         code: entry.tried.reply_code,

@@ -61,6 +61,14 @@ impl Pace {
         measured.map_or(limit, |(rate, _)| limit.min(rate.max(SLOWEST)))
     }
 
+    /// Messages a second of the last busy seconds; 0: not known, or too long ago.
+    pub(crate) fn measured(&self, now: Instant) -> f64 {
+        let fresh = self
+            .measured
+            .filter(|(_, at)| now.saturating_duration_since(*at) < BELIEVED);
+        fresh.map_or(0.0, |(rate, _)| rate)
+    }
+
     /// Connections that the rate limit can keep busy.
     pub(crate) fn useful_connections(&self, limit: f64) -> usize {
         if !limit.is_finite() {

@@ -22,13 +22,20 @@ use crate::prepare::Mail;
 use crate::ready::ReadyQueue;
 use crate::route::Job;
 use crate::settings::Limits;
+use crate::shaping::SiteKey;
 
 /// A second connection is worth its handshake when it takes over about so many messages.
 const BACKLOG_PER_CONNECTION: usize = 8;
 
 /// What all paths from one source to one site share.
 pub(crate) struct Site {
-    pub(crate) limits: Limits,
+    pub(crate) key: SiteKey,
+    pub(crate) provider: &'static str,
+    pub(crate) limits: Cell<Limits>,
+    /// Nothing leaves until the policy has said its limits.
+    pub(crate) is_unshaped: Cell<bool>,
+    /// Nothing leaves until then: the policy backed the path off.
+    pub(crate) held_until: Cell<Option<Instant>>,
     pub(crate) bucket: RefCell<Bucket>,
     pub(crate) connections: Cell<usize>,
     /// Paths that wait for a connection of another one to close.
@@ -102,7 +109,7 @@ impl State {
                 && job.pool == first.pool
                 && (Arc::ptr_eq(&job.route, &first.route) || job.route == first.route)
         };
-        let lane = delivery.lane_index();
+        let lane = first.lane();
         let others = self
             .ready
             .pop_alike(lane, delivery.org(), most - 1, is_alike);
@@ -120,10 +127,19 @@ impl State {
     }
 
     /// How long what comes now would wait, as far as anyone knows.
-    pub(crate) fn wait(&self, limits: &Limits, now: Instant) -> Duration {
-        let rate = self.pace.rate(limits.rate.per_second(), now);
+    pub(crate) fn wait(&self, site: &Site, now: Instant) -> Duration {
+        let rate = self.pace.rate(site.limits.get().rate.per_second(), now);
         let queued = Duration::try_from_secs_f64(self.backlog() as f64 / rate);
-        queued.unwrap_or_default().max(self.breaker.shut_for(now))
+        let shut_for = self.breaker.shut_for(now).max(site.held_for(now));
+        queued.unwrap_or_default().max(shut_for)
+    }
+}
+
+impl Site {
+    /// How long nothing may leave because the policy backed the path off.
+    pub(crate) fn held_for(&self, now: Instant) -> Duration {
+        let until = self.held_until.get();
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 }
 

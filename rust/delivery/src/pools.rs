@@ -113,26 +113,32 @@ impl Pools {
         })
     }
 
-    /// The first of these pools that has a source, and the source of it that the organization
-    /// leaves by.
-    pub(crate) fn choose<'a>(
+    /// The source of this pool that the organization leaves by: the pinned one if the pool has it,
+    /// else the first that is admitted, in the order of the organization's own draw.
+    pub(crate) fn choose(
         &self,
-        pools: impl IntoIterator<Item = &'a str>,
-        org: &str,
-    ) -> Option<(&'a str, Arc<Source>)> {
-        for pool in pools {
-            if let Some(implicit) = &self.implicit {
-                return Some((pool, Arc::clone(implicit)));
-            }
-            let chosen = self
-                .pools
-                .get(pool)
-                .and_then(|members| rendezvous(members, org));
-            if let Some(source) = chosen {
-                return Some((pool, source));
-            }
+        pool: &str,
+        (org, pin): (&str, &str),
+        mut admits: impl FnMut(&Arc<Source>) -> bool,
+    ) -> Option<Arc<Source>> {
+        if let Some(implicit) = &self.implicit {
+            return Some(Arc::clone(implicit)).filter(|source| admits(source));
         }
-        None
+        let members = self.pools.get(pool)?;
+        if let Some((pinned, _)) = members.iter().find(|(source, _)| &*source.name == pin) {
+            return Some(Arc::clone(pinned)).filter(|source| admits(source));
+        }
+        let first = rendezvous(members, org)?;
+        if admits(&first) {
+            return Some(first);
+        }
+        let mut others: Vec<&(Arc<Source>, f64)> = members
+            .iter()
+            .filter(|(source, _)| source.name != first.name)
+            .collect();
+        others.sort_by(|a, b| draw(b, org).total_cmp(&draw(a, org)));
+        let next = others.into_iter().find(|(source, _)| admits(source));
+        next.map(|(source, _)| Arc::clone(source))
     }
 }
 
@@ -170,18 +176,21 @@ impl SourceJson {
 
 /// Weighted rendezvous: each member draws -w / ln(u) from its own hash; the highest wins.
 fn rendezvous(members: &[(Arc<Source>, f64)], org: &str) -> Option<Arc<Source>> {
-    let draw = |(source, weight): &(Arc<Source>, f64)| {
-        let hash = xxh3_64(format!("{org}\0{}", source.name).as_bytes());
-        let uniform = ((hash >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-        -weight / uniform.ln()
-    };
     match members {
         [(only, _)] => Some(Arc::clone(only)),
         _ => {
-            let best = members.iter().max_by(|a, b| draw(a).total_cmp(&draw(b)));
+            let best = members
+                .iter()
+                .max_by(|a, b| draw(a, org).total_cmp(&draw(b, org)));
             best.map(|(source, _)| Arc::clone(source))
         }
     }
+}
+
+fn draw((source, weight): &(Arc<Source>, f64), org: &str) -> f64 {
+    let hash = xxh3_64(format!("{org}\0{}", source.name).as_bytes());
+    let uniform = ((hash >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    -weight / uniform.ln()
 }
 
 #[cfg(test)]
@@ -194,15 +203,29 @@ mod tests {
         "pools": [{"name": "p", "sources": {"a": 3, "b": 1}}, {"name": "off", "sources": {"a": 0}}]
     }"#;
 
-    #[test]
-    fn the_first_pool_with_a_source_is_taken() {
+    fn chosen(pool: &str, org: &str, pin: &str, refused: &[&str]) -> Option<Arc<Source>> {
         let pools = Pools::from_json(JSON, "mail.example").expect("valid");
-        let (pool, source) = pools
-            .choose(["none", "off", "p"], "org_1")
-            .expect("p has sources");
-        assert_eq!(pool, "p");
-        assert!(["a", "b"].contains(&&*source.name));
-        assert!(pools.choose(["none", "off"], "org_1").is_none());
+        pools.choose(pool, (org, pin), |source| !refused.contains(&&*source.name))
+    }
+
+    #[test]
+    fn only_a_pool_with_sources_gives_one() {
+        assert!(chosen("p", "org_1", "", &[]).is_some());
+        assert!(chosen("none", "org_1", "", &[]).is_none());
+        assert!(chosen("off", "org_1", "", &[]).is_none());
+    }
+
+    #[test]
+    fn a_pin_binds_and_a_refusal_passes_on() {
+        for org in ["org_1", "org_2", "org_3", "org_4"] {
+            let name =
+                |pin, refused: &[&str]| chosen("p", org, pin, refused).map(|s| s.name.clone());
+            assert_eq!(name("b", &[]).as_deref(), Some("b"));
+            assert_eq!(name("b", &["b"]), None, "a pinned source has no substitute");
+            assert_eq!(name("", &["a"]).as_deref(), Some("b"));
+            assert_eq!(name("", &["a", "b"]), None);
+            assert_eq!(name("no such", &[]), name("", &[]));
+        }
     }
 
     #[test]
@@ -237,7 +260,10 @@ mod tests {
         #[test]
         fn law_share_follows_weight(seed: u32) {
             let pools = Pools::from_json(JSON, "mail.example").expect("valid");
-            let choice = |n: u32| pools.choose(["p"], &format!("org_{seed}_{n}")).expect("p").1;
+            let choice = |n: u32| {
+                let org = format!("org_{seed}_{n}");
+                pools.choose("p", (&org, ""), |_| true).expect("p has sources")
+            };
             let a = (0..4_000).filter(|n| &*choice(*n).name == "a").count();
             prop_assert!((2_850..3_150).contains(&a), "{a} of 4,000 at weight 3 of 4");
             prop_assert_eq!(choice(1), choice(1));

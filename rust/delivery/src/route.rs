@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::delivery::Delivery;
 use crate::pools::Source;
+use crate::warmup::Ticket;
 
 /// What to do with a header field of the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,10 @@ pub struct RouteSpec {
     pub not_before_us: u64,
     /// Applied in order.
     pub headers: Vec<HeaderOp>,
+    /// The lane it waits in on its path: 0 high, 1 normal, 2 bulk; `None`: its message's.
+    pub lane: Option<u8>,
+    /// The source of the pool to leave by; empty: its organization's.
+    pub pin: String,
     /// The policy's words.
     pub reason: String,
     /// The policy failed and this is the configured fallback (G4).
@@ -45,4 +50,17 @@ pub(crate) struct Job {
     pub(crate) source: Arc<Source>,
     /// When it came to its path.
     pub(crate) ready_at: Instant,
+    /// What it was allowed of a warm-up's day; given back when it does not go.
+    pub(crate) ticket: Option<Arc<Ticket>>,
+    /// Why it leaves by another pool than the route's first, for the record.
+    pub(crate) note: Option<Arc<str>>,
+}
+
+impl Job {
+    /// The lane it waits in.
+    pub(crate) fn lane(&self) -> usize {
+        self.route
+            .lane
+            .map_or_else(|| self.delivery.lane_index(), usize::from)
+    }
 }

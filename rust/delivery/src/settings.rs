@@ -73,6 +73,45 @@ pub struct SiteLimits {
     pub per_connection: usize,
     /// Most messages per source and time.
     pub rate: String,
+    /// `opportunistic`, `require` or `verify`.
+    pub tls: String,
+}
+
+/// How much TLS a path insists on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsWish {
+    /// Where it is offered.
+    Opportunistic,
+    /// Over TLS or not at all.
+    Require,
+    /// Over TLS to a host whose certificate is good for its name, or not at all.
+    Verify,
+}
+
+impl TlsWish {
+    /// Empty: nothing is said.
+    fn parse(text: &str) -> Result<Option<Self>, String> {
+        match text {
+            "" => Ok(None),
+            "opportunistic" => Ok(Some(Self::Opportunistic)),
+            "require" => Ok(Some(Self::Require)),
+            "verify" => Ok(Some(Self::Verify)),
+            other => Err(format!(
+                "{other:?} is none of opportunistic, require, verify"
+            )),
+        }
+    }
+}
+
+impl SiteLimits {
+    /// Whether every field can be used; `place` is named in the error.
+    pub(crate) fn check(&self, place: &str) -> Result<(), EngineError> {
+        let wrong =
+            |key: &str, cause: String| EngineError::Settings(format!("{place}.{key}: {cause}"));
+        parse_rate(&self.rate).map_err(|cause| wrong("rate", cause))?;
+        TlsWish::parse(&self.tls).map_err(|cause| wrong("tls", cause))?;
+        Ok(())
+    }
 }
 
 impl Default for Settings {
@@ -116,9 +155,23 @@ pub struct Limits {
     pub per_connection: usize,
     /// Most messages per time.
     pub rate: Rate,
+    /// What the policy says of TLS; `None`: nothing.
+    pub tls: Option<TlsWish>,
 }
 
 impl Limits {
+    /// What is said here wins over what holds anyway.
+    pub(crate) fn with(self, said: &SiteLimits) -> Self {
+        let or = |said: usize, own: usize| if said > 0 { said } else { own };
+        Self {
+            connections: or(said.connections, self.connections),
+            per_connection: or(said.per_connection, self.per_connection),
+            // Checked when it was read.
+            rate: parse_rate(&said.rate).ok().flatten().unwrap_or(self.rate),
+            tls: TlsWish::parse(&said.tls).ok().flatten().or(self.tls),
+        }
+    }
+
     /// Most messages at once.
     pub(crate) fn burst(&self) -> usize {
         match self.rate {
@@ -162,8 +215,7 @@ impl Settings {
             .map_err(|cause| wrong("ehlo", cause.to_string()))?;
         parse_rate(&self.rate).map_err(|cause| wrong("rate", cause))?;
         for (site, limits) in &self.sites {
-            parse_rate(&limits.rate)
-                .map_err(|cause| wrong(&format!("sites.{site}.rate"), cause))?;
+            limits.check(&format!("sites.{site}"))?;
         }
         Ok(())
     }
@@ -196,22 +248,10 @@ impl Settings {
             connections: self.connections,
             per_connection: self.per_connection,
             rate: self.rate.clone(),
+            tls: String::new(),
         };
         let special = self.sites.get(site).cloned().unwrap_or_default();
-        [general, special].iter().fold(base, |limits, said| Limits {
-            connections: if said.connections > 0 {
-                said.connections
-            } else {
-                limits.connections
-            },
-            per_connection: if said.per_connection > 0 {
-                said.per_connection
-            } else {
-                limits.per_connection
-            },
-            // Checked when the settings were read.
-            rate: parse_rate(&said.rate).ok().flatten().unwrap_or(limits.rate),
-        })
+        base.with(&general).with(&special)
     }
 
     pub(crate) fn idle(&self) -> Duration {
@@ -239,12 +279,14 @@ const MX_DEFAULT: Limits = Limits {
     connections: 10,
     per_connection: 100,
     rate: per_second(100),
+    tls: None,
 };
 /// One's own relay: no receiver's patience to guard.
 const SMART_HOST_DEFAULT: Limits = Limits {
     connections: 20,
     per_connection: 1_000,
     rate: Rate::Unlimited,
+    tls: None,
 };
 
 /// Connections and messages per connection a provider tolerates from one source. Starting values
@@ -270,6 +312,7 @@ fn provider_limits(provider: &str) -> Option<Limits> {
         connections,
         per_connection,
         rate: per_second(rate),
+        tls: None,
     })
 }
 
@@ -326,6 +369,7 @@ mod tests {
             (r#"{"smart_host": "localhost"}"#, "smart_host"),
             (r#"{"rate": "fast"}"#, "rate"),
             (r#"{"sites": {"x": {"rate": "0/s"}}}"#, "sites.x.rate"),
+            (r#"{"sites": {"x": {"tls": "no"}}}"#, "sites.x.tls"),
             (r#"{"ehlo": "a b"}"#, "ehlo"),
             (r#"{"max_in_flight": 0}"#, "max_in_flight"),
             (r#"{"speed": 1}"#, "speed"),

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
-use postalynk_throttle::Bucket;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::{LocalSet, spawn_local};
@@ -28,6 +27,7 @@ use crate::path::{Path, Site, State};
 use crate::prepare::{Mail, Prepared, ToPrepare};
 use crate::resolve::ToResolver;
 use crate::route::Job;
+use crate::shaping::{Rules, Shaped, SiteKey};
 use crate::shared::Shared;
 use crate::snapshot::PathView;
 use crate::stream::Tls;
@@ -37,6 +37,11 @@ pub(crate) enum ToShard {
     Send(Vec<Job>),
     Prepared(Vec<Prepared>),
     Drain,
+    /// The policy has changed: sites ask for their limits again.
+    AskAgain,
+    Shape(Arc<Vec<Shaped>>),
+    /// Source, receiver, until when nothing leaves.
+    BackOff(Arc<Vec<(Key, Instant)>>),
     Snapshot(std::sync::mpsc::Sender<Vec<PathView>>),
     Stop,
 }
@@ -52,15 +57,17 @@ pub(crate) struct ShardLinks {
 
 /// A source's name, and what it sends to.
 type Key = (Arc<str>, Arc<str>);
+/// The same, and the organization whose own path it is (empty: everybody's).
+type PathKey = (Arc<str>, Arc<str>, Arc<str>);
 
 /// See the module.
 pub(crate) struct Shard {
     pub(crate) links: ShardLinks,
-    /// By source and destination.
-    paths: RefCell<HashMap<Key, Rc<Path>>>,
-    by_id: RefCell<HashMap<u32, Rc<Path>>>,
-    /// By source and whose limits count.
-    sites: RefCell<HashMap<Key, Rc<Site>>>,
+    /// By source, destination and whose limits count.
+    paths: RefCell<HashMap<PathKey, Rc<Path>>>,
+    pub(crate) by_id: RefCell<HashMap<u32, Rc<Path>>>,
+    /// By source, receiver and whose limits count.
+    pub(crate) sites: RefCell<HashMap<SiteKey, Rc<Site>>>,
     last_id: Cell<u32>,
     ticks: Cell<u32>,
     pub(crate) is_draining: Cell<bool>,
@@ -115,6 +122,9 @@ async fn serve(shard: Rc<Shard>, mut inbox: UnboundedReceiver<ToShard>) {
                 Some(ToShard::Send(jobs)) => shard.accept(jobs),
                 Some(ToShard::Prepared(batch)) => shard.take_back(batch),
                 Some(ToShard::Drain) => shard.drain(),
+                Some(ToShard::AskAgain) => shard.ask_again(),
+                Some(ToShard::Shape(answers)) => shard.take_shapes(&answers),
+                Some(ToShard::BackOff(held)) => shard.back_off(&held),
                 // Whoever asked may have given up.
                 Some(ToShard::Snapshot(answer)) => drop(answer.send(shard.views())),
                 Some(ToShard::Stop) | None => break,
@@ -131,17 +141,18 @@ impl Shard {
         let park_after = self.links.shared.settings.park_after();
         let mut touched: Vec<Rc<Path>> = Vec::new();
         let mut put_back = Vec::new();
+        let rules = self.links.shared.shaping.rules();
         for job in jobs {
-            let Some(path) = self.path_of(&job) else {
+            let Some(path) = self.path_of(&job, &rules) else {
                 continue;
             };
             let mut state = path.state.borrow_mut();
-            let wait = state.wait(&path.site.limits, now);
+            let wait = state.wait(&path.site, now);
             if wait > park_after {
-                put_back.push(park(&mut state, &path.site, job, (now, now_us)));
+                put_back.push(self.park(&mut state, &path.site, job, (now, now_us)));
             } else {
                 let delivery = Arc::clone(&job.delivery);
-                state.ready.push(delivery.lane_index(), delivery.org(), job);
+                state.ready.push(job.lane(), delivery.org(), job);
             }
             state.used_at = Some(now);
             drop(state);
@@ -183,11 +194,14 @@ impl Shard {
 
     /// Turns backlog into work.
     pub(crate) fn pump(self: &Rc<Self>, path: &Rc<Path>) {
-        if self.is_draining.get() {
+        if self.is_draining.get() || path.site.is_unshaped.get() {
             return;
         }
         let now = clock::now();
-        let limits = &path.site.limits;
+        if !path.site.held_for(now).is_zero() {
+            return;
+        }
+        let limits = &path.site.limits.get();
         let mut state = path.state.borrow_mut();
         let wanted = state.wanted(limits);
         let is_shut = !state.breaker.shut_for(now).is_zero();
@@ -215,14 +229,16 @@ impl Shard {
 
     fn prepare(&self, path: &Path, state: &mut State, ahead: usize) {
         while state.prepared.len() < ahead {
-            let Some(jobs) = state.next_group(&path.site.limits) else {
+            let Some(jobs) = state.next_group(&path.site.limits.get()) else {
                 break;
             };
             let now_us = clock::wall_us();
             // One message, one time to expire.
             if jobs[0].delivery.is_expired(now_us) {
-                jobs.into_iter()
-                    .for_each(|job| self.finish(expired(job.delivery, now_us)));
+                for job in jobs {
+                    self.links.shared.warmth.give_back(job.ticket.as_deref());
+                    self.finish(expired(job.delivery, now_us));
+                }
                 continue;
             }
             let place = state.prepared.reserve();
@@ -240,7 +256,7 @@ impl Shard {
     /// Opens a connection if the site's limit allows; else waits for one to close.
     fn open(self: &Rc<Self>, path: &Rc<Path>) -> bool {
         let site = &path.site;
-        if site.connections.get() >= site.limits.connections {
+        if site.connections.get() >= site.limits.get().connections {
             let mut waiting = site.waiting.borrow_mut();
             if !waiting.contains(&path.id) {
                 waiting.push_back(path.id);
@@ -273,7 +289,7 @@ impl Shard {
         path.state.borrow_mut().connections -= 1;
         path.site.connections.set(path.site.connections.get() - 1);
         self.links.shared.metrics.connections.dec();
-        while path.site.connections.get() < path.site.limits.connections {
+        while path.site.connections.get() < path.site.limits.get().connections {
             let Some(id) = path.site.waiting.borrow_mut().pop_front() else {
                 break;
             };
@@ -289,6 +305,9 @@ impl Shard {
     pub(crate) fn take(self: &Rc<Self>, path: &Rc<Path>) -> Take {
         if self.is_draining.get() {
             return Take::Nothing;
+        }
+        if let Some(until) = path.site.held_until.get().filter(|at| *at > clock::now()) {
+            return Take::After(until);
         }
         let mut state = path.state.borrow_mut();
         let Some(tokens) = state.prepared.first().map(|mail| mail.recipients.len()) else {
@@ -400,7 +419,7 @@ impl Shard {
         let now_us = clock::wall_us();
         let put_back: Vec<Finished> = old
             .into_iter()
-            .map(|job| park(&mut state, &path.site, job, (now, now_us)))
+            .map(|job| self.park(&mut state, &path.site, job, (now, now_us)))
             .collect();
         self.links.shared.outcomes.push_all(put_back);
     }
@@ -424,9 +443,11 @@ impl Shard {
             .retain(|_, site| Rc::strong_count(site) > 1);
     }
 
-    fn path_of(&self, job: &Job) -> Option<Rc<Path>> {
+    fn path_of(&self, job: &Job, rules: &Rules) -> Option<Rc<Path>> {
         let destination = job.delivery.destination.as_ref()?;
-        let key = (Arc::clone(&job.source.name), Arc::clone(&destination.key));
+        let owner = rules.owner(job.delivery.org());
+        let source = Arc::clone(&job.source.name);
+        let key = (source, Arc::clone(&destination.key), owner);
         if let Some(path) = self.paths.borrow().get(&key) {
             if !Arc::ptr_eq(&path.destination.borrow(), destination) {
                 *path.destination.borrow_mut() = Arc::clone(destination);
@@ -438,20 +459,13 @@ impl Shard {
             return Some(Rc::clone(path));
         }
         let limited_as = destination.limited_as();
-        let site_key = (Arc::clone(&job.source.name), Arc::clone(limited_as));
-        let site = Rc::clone(self.sites.borrow_mut().entry(site_key).or_insert_with(|| {
-            let limits = self
-                .links
-                .shared
-                .settings
-                .limits(limited_as, destination.provider);
-            Rc::new(Site {
-                limits,
-                bucket: RefCell::new(Bucket::new(limits.rate)),
-                connections: Cell::new(0),
-                waiting: RefCell::default(),
-            })
-        }));
+        let site_key = (
+            Arc::clone(&job.source.name),
+            Arc::clone(limited_as),
+            Arc::clone(&key.2),
+        );
+        let known = self.sites.borrow().get(&site_key).map(Rc::clone);
+        let site = known.unwrap_or_else(|| self.new_site(site_key, destination, rules));
         let id = self.last_id.get().wrapping_add(1);
         self.last_id.set(id);
         let path = Rc::new(Path {
@@ -469,19 +483,18 @@ impl Shard {
         Some(path)
     }
 
-    fn views(&self) -> Vec<PathView> {
-        let now = clock::now();
-        self.by_id
-            .borrow()
-            .values()
-            .map(|path| PathView::of(path, now))
-            .collect()
+    /// Puts a job back without an attempt, due when its path can take it.
+    fn park(
+        &self,
+        state: &mut State,
+        site: &Site,
+        job: Job,
+        (now, now_us): (Instant, u64),
+    ) -> Finished {
+        let wait = state.wait(site, now);
+        let rate = state.pace.rate(site.limits.get().rate.per_second(), now);
+        let due_at_us = state.pace.park(now_us, wait, rate);
+        self.links.shared.warmth.give_back(job.ticket.as_deref());
+        parked(job.delivery, now_us, due_at_us)
     }
-}
-
-fn park(state: &mut State, site: &Site, job: Job, (now, now_us): (Instant, u64)) -> Finished {
-    let wait = state.wait(&site.limits, now);
-    let rate = state.pace.rate(site.limits.rate.per_second(), now);
-    let due_at_us = state.pace.park(now_us, wait, rate);
-    parked(job.delivery, now_us, due_at_us)
 }

@@ -21,9 +21,11 @@ use crate::outcome::Finished;
 use crate::pools::Pools;
 use crate::prepare::Signers;
 use crate::settings::Settings;
+use crate::shaping::Shaping;
 use crate::timers::Timers;
 use crate::trace::Traces;
 use crate::tracker::Tracker;
+use crate::warmup::Warmth;
 use crate::window::Window;
 
 /// What is known about deliveries that are not under way.
@@ -47,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) places: Mutex<Places>,
     pub(crate) pools: RwLock<Arc<Pools>>,
     pub(crate) signers: RwLock<Arc<Signers>>,
+    pub(crate) shaping: Shaping,
+    pub(crate) warmth: Warmth,
     pub(crate) routable: Inbox<Arc<Delivery>>,
     pub(crate) outcomes: Inbox<Finished>,
     pub(crate) metrics: Metrics,

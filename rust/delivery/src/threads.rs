@@ -128,7 +128,7 @@ impl Threads {
         answers.iter().collect()
     }
 
-    fn to_all(&self, message: impl Fn() -> ToShard) {
+    pub(crate) fn to_all(&self, message: impl Fn() -> ToShard) {
         for shard in &self.shards {
             let _ = shard.send(message());
         }

@@ -72,12 +72,10 @@ fn what_was_recorded_is_not_sent_again() {
     let mut queue = worker.crash();
     // The commit of the last moments is lost.
     queue.committed = None;
-    let recorded = queue.events.len();
 
     let mut worker = Worker::restart(smart_host(sink.address()), queue);
     worker.run_to_end();
     assert_eq!(worker.count(Kind::Delivered), 100);
-    assert!(recorded < 100);
     let mut seen = std::collections::HashSet::new();
     for event in worker.events() {
         assert!(

@@ -17,7 +17,7 @@ mod site;
 mod targets;
 
 pub use error::RouteError;
-pub use provider::provider_of_domain;
+pub use provider::{provider_of_domain, providers};
 pub use resolver::{Resolver, ResolverError};
 pub use site::Site;
 pub use targets::{MxHost, MxRecord, Targets, targets};

@@ -90,6 +90,15 @@ pub fn provider_of_domain(domain: &str) -> Option<&'static str> {
         .map(|(name, _)| *name)
 }
 
+/// Every provider that has a name here, sorted.
+#[must_use]
+pub fn providers() -> Vec<&'static str> {
+    let by_host = MX_SUFFIXES.iter().map(|(_, name)| *name);
+    let by_domain = DOMAINS.iter().map(|(name, _)| *name);
+    let names: std::collections::BTreeSet<_> = by_host.chain(by_domain).collect();
+    names.into_iter().collect()
+}
+
 fn is_below(host: &str, suffix: &str) -> bool {
     host.strip_suffix(suffix)
         .is_some_and(|head| head.is_empty() || head.ends_with('.'))

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postalynk_delivery::{
-    Engine as Delivery, HeaderOp, RouteSpec, Row, Settings, SignerKey, TraceLine, Undecodable,
+    Engine as Delivery, HeaderOp, PathAsked, PathNow, RouteSpec, Row, Settings, SignerKey,
+    SiteLimits, TraceLine, Undecodable, WarmPlan,
 };
 use postalynk_mime::Header;
 use postalynk_record::DeliveryKey;
@@ -34,11 +35,27 @@ type RouteTuple = (
     String,
     bool,
     String,
+    String,
+    String,
 );
 
+/// (source, site, provider, org)
+type Asked = (String, String, String, String);
+/// (rate, connections, per_connection, tls)
+type Said = (String, usize, usize, String);
+/// (source, provider, org, per_day, overflow)
+type Plan = (String, String, String, Option<u64>, String);
+
 fn route(
-    (pool, fallback, not_before_us, headers, reason, is_fallback, policy_version): RouteTuple,
+    (pool, fallback, not_before_us, headers, reason, is_fallback, policy_version, lane, pin): RouteTuple,
 ) -> PyResult<RouteSpec> {
+    let lane = match lane.as_str() {
+        "" => None,
+        "high" => Some(0),
+        "normal" => Some(1),
+        "bulk" => Some(2),
+        other => return Err(PyValueError::new_err(format!("no lane {other:?}"))),
+    };
     // Refused before anything is taken, so that the worker can dispatch with its fallback route.
     let header = |(op, name, value): (String, String, String)| match op.as_str() {
         "set" | "add" if Header::new(&name, &value).is_err() => Err(PyValueError::new_err(
@@ -56,6 +73,8 @@ fn route(
         fallback,
         not_before_us,
         headers: headers.into_iter().map(header).collect::<PyResult<_>>()?,
+        lane,
+        pin,
         reason,
         is_fallback,
         policy_version,
@@ -183,6 +202,83 @@ impl Engine {
         let batch = batch.take()?;
         py.detach(|| self.0.dispatch(batch, routes, &choice))
             .map_err(engine_error)
+    }
+
+    fn shape_by_policy(&self, is_asked: bool, orgs: Vec<String>) {
+        self.0.shape_by_policy(is_asked, &orgs);
+    }
+
+    fn paths_asked(&self, py: Python<'_>, max_paths: usize, timeout_ms: u64) -> Vec<Asked> {
+        let timeout = Duration::from_millis(timeout_ms);
+        let asked = py.detach(|| self.0.paths_asked(max_paths, timeout));
+        let text = |path: PathAsked| {
+            (
+                path.source.to_string(),
+                path.site.to_string(),
+                path.provider.to_owned(),
+                path.org.to_string(),
+            )
+        };
+        asked.into_iter().map(text).collect()
+    }
+
+    fn shape(&self, answers: Vec<(Asked, Said)>) -> PyResult<()> {
+        let answer = |((source, site, _, org), said): (Asked, Said)| {
+            let (rate, connections, per_connection, tls) = said;
+            let path = PathAsked {
+                source: source.into(),
+                site: site.into(),
+                provider: "",
+                org: org.into(),
+            };
+            let limits = SiteLimits {
+                connections,
+                per_connection,
+                rate,
+                tls,
+            };
+            (path, limits)
+        };
+        let answers = answers.into_iter().map(answer).collect();
+        self.0.shape(answers).map_err(engine_error)
+    }
+
+    fn back_off(&self, paths: Vec<(String, String, u64)>) {
+        self.0.back_off(&paths);
+    }
+
+    fn warm_up(&self, plans: Vec<Plan>) {
+        let plan = |(source, provider, org, per_day, overflow): Plan| WarmPlan {
+            source,
+            provider,
+            org,
+            per_day,
+            overflow,
+        };
+        self.0.warm_up(plans.into_iter().map(plan).collect());
+    }
+
+    fn warmth(&self) -> Vec<(String, String, String, u64, u64)> {
+        let states = self.0.warmth().into_iter();
+        states
+            .map(|s| (s.source, s.provider, s.org, s.sent, s.per_day))
+            .collect()
+    }
+
+    fn paths(&self, py: Python<'_>) -> Vec<(String, String, bool, usize, usize, f64, f64)> {
+        let paths = py.detach(|| self.0.paths_now());
+        let row = |p: PathNow| {
+            (
+                p.source,
+                p.site,
+                p.is_open,
+                p.connections,
+                p.waiting,
+                p.limit_per_s,
+                p.rate_per_s,
+            )
+        };
+        paths.into_iter().map(row).collect()
     }
 
     fn outcomes(&self, py: Python<'_>, max_outcomes: usize, timeout_ms: u64) -> OutcomeBatch {

@@ -48,6 +48,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(codec::encode_messages, module)?)?;
     module.add_function(wrap_pyfunction!(codec::new_message_id, module)?)?;
     module.add_function(wrap_pyfunction!(codec::partition_of, module)?)?;
+    module.add_function(wrap_pyfunction!(routing::providers, module)?)?;
     module.add_function(wrap_pyfunction!(routing::routing_records, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_generate, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_publishes, module)?)?;

@@ -84,7 +84,17 @@ impl Failure {
 
     #[getter]
     fn delivery(&self) -> Delivery {
-        Delivery(Arc::clone(&self.0.delivery))
+        Delivery(Arc::clone(&self.0.delivery), self.0.at_us)
+    }
+
+    #[getter]
+    fn source(&self) -> &str {
+        &self.0.source
+    }
+
+    #[getter]
+    fn receiver(&self) -> &str {
+        &self.0.receiver
     }
 
     #[getter]

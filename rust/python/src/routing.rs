@@ -7,6 +7,12 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::batch::{Entry, entries};
 
+/// See the stub.
+#[pyfunction]
+pub(crate) fn providers() -> Vec<&'static str> {
+    postalynk_dns::providers()
+}
+
 fn lane(message: &v1::Message) -> &'static str {
     match message.lane() {
         v1::Lane::Normal => "normal",

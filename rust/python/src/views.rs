@@ -9,9 +9,9 @@ use postalynk_delivery::{Delivery as Inner, RouteBatch as Batch};
 use pyo3::exceptions::{PyIndexError, PyRuntimeError};
 use pyo3::prelude::*;
 
-/// See the stub.
+/// The delivery, and the moment of its batch in microseconds since the epoch. See the stub.
 #[pyclass(frozen)]
-pub(crate) struct Delivery(pub(crate) Arc<Inner>);
+pub(crate) struct Delivery(pub(crate) Arc<Inner>, pub(crate) u64);
 
 #[pymethods]
 impl Delivery {
@@ -67,10 +67,7 @@ impl Delivery {
 
     #[getter]
     fn age_s(&self) -> f64 {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        (now.as_micros() as f64 - self.0.accepted_at_us() as f64).max(0.0) / 1e6
+        self.1.saturating_sub(self.0.accepted_at_us()) as f64 / 1e6
     }
 
     #[getter]
@@ -129,14 +126,23 @@ pub(crate) struct RouteBatch {
     /// The deliveries, until they are dispatched.
     batch: Mutex<Option<Batch>>,
     views: Vec<Arc<Inner>>,
+    /// One moment for all of them, so that a policy reads the same age each time.
+    at_us: u64,
 }
 
 impl RouteBatch {
     pub(crate) fn of(batch: Batch) -> Self {
         Self {
             views: batch.deliveries.clone(),
+            at_us: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_micros() as u64),
             batch: Mutex::new(Some(batch)),
         }
+    }
+
+    fn view(&self, inner: &Arc<Inner>) -> Delivery {
+        Delivery(Arc::clone(inner), self.at_us)
     }
 
     pub(crate) fn take(&self) -> PyResult<Batch> {
@@ -152,11 +158,11 @@ impl RouteBatch {
     }
 
     fn __getitem__(&self, index: usize) -> PyResult<Delivery> {
-        let delivery = self.views.get(index).map(Arc::clone).map(Delivery);
+        let delivery = self.views.get(index).map(|inner| self.view(inner));
         delivery.ok_or_else(|| PyIndexError::new_err("no such delivery"))
     }
 
     fn deliveries(&self) -> Vec<Delivery> {
-        self.views.iter().map(Arc::clone).map(Delivery).collect()
+        self.views.iter().map(|inner| self.view(inner)).collect()
     }
 }

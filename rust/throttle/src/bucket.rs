@@ -52,6 +52,27 @@ impl Bucket {
         }
     }
 
+    /// A bucket of another rate from which as much was taken as from this one, as far as it holds
+    /// so much: a change of rate grants nothing.
+    #[must_use]
+    pub fn with_rate(&self, rate: Rate, now: Instant) -> Self {
+        let mut changed = Self::new(rate);
+        let missing = self
+            .full_at
+            .map(|full_at| full_at.saturating_duration_since(now));
+        let Some(missing) = missing.filter(|_| !self.interval.is_zero()) else {
+            return changed;
+        };
+        let taken = missing.as_nanos().div_ceil(self.interval.as_nanos());
+        let taken = u64::try_from(taken)
+            .unwrap_or(u64::MAX)
+            .min(changed.max_burst);
+        if !changed.interval.is_zero() {
+            changed.full_at = Some(now + times(changed.interval, taken));
+        }
+        changed
+    }
+
     /// The rate it keeps.
     #[must_use]
     pub fn rate(&self) -> Rate {
@@ -154,6 +175,25 @@ mod tests {
     }
 
     proptest! {
+        /// Law `change_grants_nothing`: after a change of rate no more can be taken at once than the
+        /// new bucket holds less what the old one lacked.
+        #[test]
+        fn law_change_grants_nothing(
+            before in (1u64..100, 1u64..50), after in (1u64..100, 1u64..50), taken in 0u64..50,
+        ) {
+            let rate = |(count, max_burst)| Rate::Limited {
+                count, period: Duration::from_secs(1), max_burst,
+            };
+            let now = Instant::now();
+            let mut bucket = Bucket::new(rate(before));
+            let taken = taken.min(before.1);
+            prop_assert!(bucket.take(now, taken).is_ok());
+            let changed = bucket.with_rate(rate(after), now);
+            let left = after.1.saturating_sub(taken);
+            prop_assert!(left == 0 || changed.ready_at(now, left) == now);
+            prop_assert!(taken == 0 || changed.ready_at(now, left + 1) > now);
+        }
+
         /// Law `window_bound`.
         #[test]
         fn law_window_bound(

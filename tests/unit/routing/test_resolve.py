@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postalynk.policy import DEFAULT, Now, Policies, Pools, Retry, load
-from postalynk.routing import FALLBACK_RETRY, Resolver
+from postalynk.policy import DEFAULT, Now, PathState, Policies, Pools, Retry, load
+from postalynk.routing import FALLBACK_RETRY, Resolver, asked_of, plans, shapes
 from tests.unit.doubles import Msg, Org, Rcpt, Tried
 
 POOLS = Pools(["default", "high", "majors", "canary"])
@@ -78,8 +78,8 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> Policies:
 def test_what_fails_takes_the_fallback_and_says_where(policies: Policies, how: str) -> None:
     resolved = Resolver(policies).resolve([Msg(id="well"), Msg(id=how)], POOLS, NOON)
     good, bad = (resolved.routes[number] for number in resolved.choice)
-    assert good == ("high", (), 0, (), "well", False, policies.version)
-    assert bad == ("default", (), 0, (), FAULTS[how], True, policies.version)
+    assert good == ("high", (), 0, (), "well", False, policies.version, "", "")
+    assert bad == ("default", (), 0, (), FAULTS[how], True, policies.version, "", "")
     (fault,) = resolved.faults
     assert (fault.hook, fault.function, fault.reason) == ("route", "route", FAULTS[how])
     assert fault.place == FAULTS[how].rpartition(" at ")[2]
@@ -137,16 +137,130 @@ def test_everything_a_route_says_reaches_the_engine(tmp_path: Path) -> None:
         "def route(msg, pools, now):\n"
         "    when = '07:00' if msg.id == 'clock' else datetime(1970, 1, 2, tzinfo=UTC)\n"
         "    return Route('high', fallback=['default'], not_before=when, reason='r',\n"
+        "        lane='bulk', pin='mta-1',\n"
         "        headers=[Set('X-A', '1'), Add('X-B', '2'), Remove('X-C')])\n"
     )
     policies = load(tmp_path)
     resolved = Resolver(policies).resolve([Msg(id="clock"), Msg(id="date")], POOLS, NOON)
     headers = (("set", "X-A", "1"), ("add", "X-B", "2"), ("remove", "X-C", ""))
     tomorrow_seven = (24 + 7) * 3_600 * 1_000_000
+    said = (headers, "r", False, policies.version, "bulk", "mta-1")
     assert resolved.routes == [
-        ("high", ("default",), tomorrow_seven, headers, "r", False, policies.version),
-        ("high", ("default",), 24 * 3_600 * 1_000_000, headers, "r", False, policies.version),
+        ("high", ("default",), tomorrow_seven, *said),
+        ("high", ("default",), 24 * 3_600 * 1_000_000, *said),
     ]
+
+
+def _policy(tmp_path: Path, code: str) -> Policies:
+    (tmp_path / "policy.py").write_text("from postalynk.policy import *\n" + code)
+    return load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        ("Route('high', pin='mta-9')", "mta-9"),
+        ("Route(split({'high': 1, 'default': 1}), pin='mta-1')", "mta-1"),
+        ("Route('high', headers=[Set('X-A', '=?utf-8?q?=0A?=')])", "X-A"),
+    ],
+)
+def test_what_only_the_worker_can_know_is_refused_for_that_delivery_alone(
+    tmp_path: Path, answer: str, word: str
+) -> None:
+    policies = _policy(
+        tmp_path,
+        "@policy.route\n"
+        "def route(msg, pools, now):\n"
+        f"    return Route('high') if msg.id == 'well' else {answer}\n",
+    )
+    pools = Pools({"high": ["mta-1"], "default": ["mta-2"]})
+    resolved = Resolver(policies).resolve([Msg(id="bad"), Msg(id="well")], pools, NOON)
+    bad, well = (resolved.routes[number] for number in resolved.choice)
+    assert (bad[0], bad[5]) == ("default", True)
+    assert word in bad[4]
+    assert (well[0], well[5]) == ("high", False)
+
+
+def test_a_clock_time_just_past_means_now(tmp_path: Path) -> None:
+    """Else a delivery held until 07:00 and asked about a moment later would wait for tomorrow."""
+    policies = _policy(
+        tmp_path,
+        "@policy.route\n"
+        "def route(msg, pools, now):\n"
+        "    return Route('high', not_before='07:00')\n",
+    )
+    hour_us = 3_600 * 1_000_000
+    for at_us, due_us in [
+        (6 * hour_us, 7 * hour_us),
+        (7 * hour_us + 1, 0),
+        (8 * hour_us - 1, 0),
+        (8 * hour_us, 31 * hour_us),
+    ]:
+        resolved = Resolver(policies).resolve([Msg()], POOLS, Now(at_us))
+        assert resolved.routes[0][2] == due_us, at_us
+
+
+def test_live_state_is_read_once_a_batch_and_only_if_asked(tmp_path: Path) -> None:
+    policies = _policy(
+        tmp_path,
+        "@policy.route\n"
+        "def route(msg, pools, now):\n"
+        "    return Route('high' if msg.id == 'a' or pools['high'].healthy else 'default')\n",
+    )
+    reads: list[int] = []
+
+    def paths() -> list[PathState]:
+        reads.append(1)
+        return [PathState("mta-1", "example.org", False, 0, 5, 10.0, 0.0)]
+
+    resolver = Resolver(policies)
+    pools = Pools({"high": ["mta-1"], "default": ["mta-2"]})
+    assert resolver.resolve([Msg(id="a")], pools.at(paths), NOON).routes[0][0] == "high"
+    assert reads == []
+    resolved = resolver.resolve([Msg(id="b"), Msg(id="c")], pools.at(paths), NOON)
+    assert [resolved.routes[number][0] for number in resolved.choice] == ["default", "default"]
+    assert reads == [1]
+
+
+def test_shapes_and_plans(tmp_path: Path) -> None:
+    policies = _policy(
+        tmp_path,
+        "@policy.shape\n"
+        "def shape(path):\n"
+        "    if path.site == 'raise': raise ValueError('x')\n"
+        "    if path.site == 'junk': return 5\n"
+        "    return Shape(rate='50/s', connections=3, per_connection=7, tls='require')\n"
+        "@policy.shape(org='org_42')\n"
+        "def own(path):\n"
+        "    return Shape(rate='1/s')\n"
+        "@policy.warmup\n"
+        "def warmup(source, now):\n"
+        "    if source.provider == 'yahoo': raise ValueError('x')\n"
+        "    if source.provider == 'icloud': return 5\n"
+        "    if 'new' in source.pools:\n"
+        "        return Warmup('1970-01-01', plan=[24], overflow='old')\n"
+        "@policy.warmup(org='org_42')\n"
+        "def never(source, now):\n"
+        "    return None\n",
+    )
+    resolver = Resolver(policies)
+    paths = [("s", "a", "google", ""), ("s", "raise", "", ""), ("s", "junk", "", ""),
+             ("s", "a", "", "org_42")]  # fmt: skip
+    answer = shapes(resolver, paths)
+    assert [said for _, said in answer.answers] == [
+        ("50/s", 3, 7, "require"), ("", 0, 0, ""), ("", 0, 0, ""), ("1/s", 0, 0, ""),
+    ]  # fmt: skip
+    assert [fault.hook for fault in answer.faults] == ["shape", "shape"]
+    pools = Pools({"new": ["mta-9"], "old": ["mta-1"]})
+    today = plans(resolver, pools, NOON)
+    general = [plan for plan in today.plans if plan[2] == ""]
+    assert ("mta-9", "google", "", 24, "old") in general
+    assert {plan[0] for plan in general} == {"mta-9"}
+    assert not {"yahoo", "icloud"} & {plan[1] for plan in general}
+    assert ("mta-9", "google", "org_42", None, "") in today.plans
+    assert {fault.reason.split(" ")[1] for fault in today.faults} == {"raised", "answered"}
+    assert asked_of(resolver, pools) >= len(today.plans)
+    assert plans(resolver, pools, Now(86_400 * 1_000_000)).plans[0][2] == "org_42"
 
 
 def test_an_organizations_own_hook_is_asked(tmp_path: Path) -> None:

@@ -100,6 +100,8 @@ class FakeFailure:
         self.index = index
         self.delivery = delivery
         self.kind = kind
+        self.source = "mta-1"
+        self.receiver = delivery.rcpt.site
         self.attempt = delivery.attempt
         self.code = 451
         self.enhanced = "4.0.0"
@@ -204,6 +206,11 @@ class FakeEngine:
         self.routes: dict[str, tuple[Any, ...]] = {}
         self.dead: list[tuple[str, int, int]] = []
         self.refuse: Callable[[Sequence[tuple[Any, ...]]], str] = lambda _routes: ""
+        self.shaping: tuple[bool, tuple[str, ...]] | None = None
+        self.asked: list[tuple[str, str, str, str]] = []
+        self.shaped: dict[Any, Any] = {}
+        self.held: list[tuple[str, str, int]] = []
+        self.warm: list[tuple[Any, ...]] | None = None
         self.is_draining = False
         self.is_threaded = True
         self.is_stopped = False
@@ -253,6 +260,30 @@ class FakeEngine:
         if delivery.where is not None:
             topic, partition, offset = delivery.where
             self.open[topic, partition].pop(offset, None)
+
+    def shape_by_policy(self, is_asked: bool, orgs: Sequence[str]) -> None:
+        self.shaping = (is_asked, tuple(orgs))
+
+    def paths_asked(self, _max: int, timeout_ms: int) -> list[tuple[str, str, str, str]]:
+        with self.lock:
+            asked, self.asked = self.asked, []
+        if not asked:
+            self._pause(timeout_ms)
+        return asked
+
+    def shape(self, answers: Sequence[tuple[Any, Any]]) -> None:
+        with self.lock:
+            self.shaped.update(answers)
+
+    def back_off(self, paths: Sequence[tuple[str, str, int]]) -> None:
+        self.held.extend(paths)
+
+    def warm_up(self, plans: Sequence[tuple[Any, ...]]) -> None:
+        self.warm = list(plans)
+
+    def paths(self) -> list[tuple[Any, ...]]:
+        self.journal.note("paths")
+        return []
 
     def discarded(self, positions: Sequence[tuple[str, int, int]]) -> None:
         self.journal.note("discarded")

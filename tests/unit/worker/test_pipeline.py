@@ -179,7 +179,7 @@ def test_a_looping_policy_costs_no_message(rig: Rig, tmp_path: Path) -> None:
     wait(rig.events)
     accept(rig.queue, "m2")
     wait(lambda: len(rig.events()) == 2)
-    pool, *_, reason, is_fallback, version = rig.engine.routes["m1"]
+    pool, _, _, _, reason, is_fallback, version, *_ = rig.engine.routes["m1"]
     assert (pool, is_fallback) == ("default", True)
     assert reason.startswith("policy over its time budget at policy.py:")
     assert version == rig.parts.policies.version

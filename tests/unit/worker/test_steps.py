@@ -247,7 +247,17 @@ def test_a_policy_that_raises_takes_the_fallback_counted_and_shown(tmp_path: Pat
         accept(steps.queue, f"m{number}")
     steps.round()
     reason = "policy raised ValueError at policy.py:5"
-    assert steps.engine.routes["m1"] == ("default", (), 0, (), reason, True, policies.version)
+    assert steps.engine.routes["m1"] == (
+        "default",
+        (),
+        0,
+        (),
+        reason,
+        True,
+        policies.version,
+        "",
+        "",
+    )
     assert {steps.engine.routes[m][0] for m in ("m0", "m2")} == {"high"}
     assert len(_events(steps.queue)) == 3
     assert (

@@ -248,7 +248,7 @@ impl<'a> Connection<'a> {
 
     fn most_transactions(&self) -> usize {
         let announced = self.session.driver.client.capabilities().limits.mail_max;
-        let configured = self.path.site.limits.per_connection;
+        let configured = self.path.site.limits.get().per_connection;
         announced.map_or(configured, |most| configured.min(most as usize))
     }
 

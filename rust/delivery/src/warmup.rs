@@ -1,0 +1,424 @@
+//! Warm-up: how much a source that receivers do not know yet may send today, provider by provider.
+//!
+//! **Model.** The policy's `warmup` says a day's number per source and provider, and for an
+//! organization with a plan of its own per that too. A delivery that is sent its way reserves one of
+//! them before it goes; what is put back gives it back. A day's number is spread over the hours:
+//! `n * (hour + 1) / 24` may have gone by the end of an hour (UTC), so an hour nobody used is not lost.
+//! **Invariants.** One ledger, one lock, held for a batch: two deliveries never reserve the same
+//! place. The counts are on disk before a delivery that is counted goes on, so a process that is
+//! killed and starts again goes on counting.
+//! **Law `never_over`.** Whatever is asked and given back, no hour ends with more than its share.
+//! **Law `put_off_to_an_hour`.** What finds no room is due at the beginning of a later hour.
+//! **Not here.** Whether a source has earned the next day: the plan is the policy's.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Engine;
+
+const HOUR_US: u64 = 3_600_000_000;
+const DAY_US: u64 = 24 * HOUR_US;
+
+/// What is counted by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct WarmKey {
+    source: Arc<str>,
+    provider: Arc<str>,
+    /// Empty: everybody without a plan of its own.
+    org: Arc<str>,
+}
+
+/// One place of a day's number.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    key: WarmKey,
+    day: u64,
+}
+
+/// A day's number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WarmPlan {
+    /// The egress source.
+    pub source: String,
+    /// The provider; empty: all receivers that are not a known one.
+    pub provider: String,
+    /// The organization whose own plan it is; empty: everybody's.
+    pub org: String,
+    /// Messages today; `None`: the source is warm (for an organization that leaves a general plan).
+    pub per_day: Option<u64>,
+    /// The pool that takes what is over; empty: none.
+    pub overflow: String,
+}
+
+/// How far a plan is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WarmState {
+    /// The egress source.
+    pub source: String,
+    /// The provider; empty: receivers that are not a known one.
+    pub provider: String,
+    /// The organization whose own plan it is; empty: everybody's.
+    pub org: String,
+    /// Messages since midnight, UTC.
+    pub sent: u64,
+    /// Messages today.
+    pub per_day: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Plan {
+    per_day: Option<u64>,
+    overflow: Arc<str>,
+}
+
+/// No room: where it may go instead, and what to say of it.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    key: WarmKey,
+    per_day: u64,
+    pub(crate) overflow: Arc<str>,
+    pub(crate) note: String,
+}
+
+#[derive(Default)]
+struct Counts {
+    plans: HashMap<WarmKey, Plan>,
+    day: u64,
+    sent: HashMap<WarmKey, u64>,
+    /// How many were put off since the hour began.
+    away: HashMap<WarmKey, u64>,
+    hour: u64,
+    is_changed: bool,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct OnDisk {
+    day: u64,
+    /// Source, provider, organization, how many.
+    sent: Vec<(String, String, String, u64)>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Warmth {
+    counts: Mutex<Counts>,
+    /// `None`: the counts are not kept.
+    path: Option<PathBuf>,
+}
+
+/// The counts while a batch is dispatched.
+pub(crate) struct Ledger<'a> {
+    counts: MutexGuard<'a, Counts>,
+    path: Option<&'a Path>,
+    now_us: u64,
+}
+
+impl Warmth {
+    /// Counts that are kept in the journal's directory; those of today go on.
+    pub(crate) fn beside(journal: &Path, now_us: u64) -> Self {
+        if journal.as_os_str().is_empty() {
+            return Self::default();
+        }
+        let path = journal.with_file_name("warmup.json");
+        let found = std::fs::read(&path).unwrap_or_default();
+        // A file that is not there, or is no longer readable, means that nothing was counted.
+        let kept: OnDisk = serde_json::from_slice(&found).unwrap_or_default();
+        let count = |(source, provider, org, sent): (String, String, String, u64)| {
+            let key = WarmKey {
+                source: source.into(),
+                provider: provider.into(),
+                org: org.into(),
+            };
+            (key, sent)
+        };
+        let mut counts = Counts {
+            day: kept.day,
+            sent: kept.sent.into_iter().map(count).collect(),
+            ..Counts::default()
+        };
+        counts.turn(now_us);
+        Self {
+            counts: Mutex::new(counts),
+            path: Some(path),
+        }
+    }
+
+    pub(crate) fn open(&self, now_us: u64) -> Ledger<'_> {
+        let mut counts = self.counts.lock();
+        counts.turn(now_us);
+        Ledger {
+            counts,
+            path: self.path.as_deref(),
+            now_us,
+        }
+    }
+
+    /// A delivery that was counted did not go after all.
+    pub(crate) fn give_back(&self, ticket: Option<&Ticket>) {
+        let Some(Ticket { key, day }) = ticket else {
+            return;
+        };
+        let mut counts = self.counts.lock();
+        if counts.day != *day {
+            return;
+        }
+        if let Some(sent) = counts.sent.get_mut(key) {
+            *sent = sent.saturating_sub(1);
+            counts.is_changed = true;
+        }
+    }
+}
+
+impl Counts {
+    /// A new day begins at 0, a new hour with nothing put off.
+    fn turn(&mut self, now_us: u64) {
+        let (day, hour) = (now_us / DAY_US, now_us / HOUR_US);
+        if day != self.day {
+            self.day = day;
+            self.sent.clear();
+        }
+        if hour != self.hour {
+            self.hour = hour;
+            self.away.clear();
+        }
+    }
+}
+
+/// Messages that may have gone by the end of the hour of `now_us`.
+fn allowed(per_day: u64, now_us: u64) -> u64 {
+    let hours = now_us % DAY_US / HOUR_US + 1;
+    // A day has fewer than 2^53 messages.
+    (u128::from(per_day) * u128::from(hours)).div_ceil(24) as u64
+}
+
+impl Ledger<'_> {
+    /// One message by this source: counted (with a ticket), free of a plan (without), or refused.
+    pub(crate) fn reserve(
+        &mut self,
+        source: &Arc<str>,
+        provider: &str,
+        org: &str,
+    ) -> Result<Option<Arc<Ticket>>, Refused> {
+        let counts = &mut *self.counts;
+        if counts.plans.is_empty() {
+            return Ok(None);
+        }
+        let mut key = WarmKey {
+            source: Arc::clone(source),
+            provider: provider.into(),
+            org: org.into(),
+        };
+        if !counts.plans.contains_key(&key) {
+            key.org = "".into();
+        }
+        let Some(plan) = counts.plans.get(&key) else {
+            return Ok(None);
+        };
+        let Some(per_day) = plan.per_day else {
+            return Ok(None);
+        };
+        let sent = counts.sent.entry(key.clone()).or_default();
+        if *sent < allowed(per_day, self.now_us) {
+            *sent += 1;
+            counts.is_changed = true;
+            let day = counts.day;
+            return Ok(Some(Arc::new(Ticket { key, day })));
+        }
+        let to = if provider.is_empty() {
+            "others"
+        } else {
+            provider
+        };
+        Err(Refused {
+            note: format!("the warm-up of {source} towards {to} has no room now"),
+            overflow: Arc::clone(&plan.overflow),
+            per_day,
+            key,
+        })
+    }
+
+    /// When a refused delivery may ask again: the beginning of the hour that has room for it.
+    pub(crate) fn put_off(&mut self, refused: &Refused) -> u64 {
+        let away = self.counts.away.entry(refused.key.clone()).or_default();
+        *away += 1;
+        let place = *away + self.counts.sent.get(&refused.key).copied().unwrap_or(0);
+        let midnight_us = self.now_us - self.now_us % DAY_US;
+        let hour = match refused.per_day {
+            0 => 24,
+            per_day => (place - 1).saturating_mul(24) / per_day,
+        };
+        let next = self.now_us % DAY_US / HOUR_US + 1;
+        midnight_us + hour.clamp(next, next + 24) * HOUR_US
+    }
+}
+
+impl Drop for Ledger<'_> {
+    /// A failed write costs exactness after a crash, never a message.
+    fn drop(&mut self) {
+        if !std::mem::take(&mut self.counts.is_changed) {
+            return;
+        }
+        let Some(path) = self.path else { return };
+        let row = |(key, sent): (&WarmKey, &u64)| {
+            let text = |part: &Arc<str>| part.as_ref().to_owned();
+            (
+                text(&key.source),
+                text(&key.provider),
+                text(&key.org),
+                *sent,
+            )
+        };
+        let kept = OnDisk {
+            day: self.counts.day,
+            sent: self.counts.sent.iter().map(row).collect(),
+        };
+        let next = path.with_extension("new");
+        let json = serde_json::to_vec(&kept).unwrap_or_default();
+        if std::fs::write(&next, json).is_ok() {
+            let _ = std::fs::rename(&next, path);
+        }
+    }
+}
+
+impl Engine {
+    /// Replaces the plans of the day; what was counted goes on counting.
+    pub fn warm_up(&self, plans: Vec<WarmPlan>) {
+        let entry = |plan: WarmPlan| {
+            let key = WarmKey {
+                source: plan.source.into(),
+                provider: plan.provider.into(),
+                org: plan.org.into(),
+            };
+            let overflow = plan.overflow.into();
+            let per_day = plan.per_day;
+            (key, Plan { per_day, overflow })
+        };
+        self.shared.warmth.counts.lock().plans = plans.into_iter().map(entry).collect();
+    }
+
+    /// How far each plan is today.
+    #[must_use]
+    pub fn warmth(&self) -> Vec<WarmState> {
+        let counts = self.shared.warmth.counts.lock();
+        let mut states: Vec<_> = counts
+            .plans
+            .iter()
+            .filter_map(|(key, plan)| Some((key, plan.per_day?)))
+            .collect();
+        states.sort();
+        let state = |(key, per_day): (&WarmKey, u64)| WarmState {
+            source: key.source.as_ref().to_owned(),
+            provider: key.provider.as_ref().to_owned(),
+            org: key.org.as_ref().to_owned(),
+            sent: counts.sent.get(key).copied().unwrap_or(0),
+            per_day,
+        };
+        states.into_iter().map(state).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn warmth(per_day: Option<u64>, org: &str) -> Warmth {
+        let key = WarmKey {
+            source: "new".into(),
+            provider: "google".into(),
+            org: org.into(),
+        };
+        let overflow = "warm".into();
+        let warmth = Warmth::default();
+        warmth
+            .counts
+            .lock()
+            .plans
+            .insert(key, Plan { per_day, overflow });
+        warmth
+    }
+
+    #[test]
+    fn only_what_has_a_plan_is_counted() {
+        let warmth = warmth(Some(0), "");
+        let mut ledger = warmth.open(0);
+        assert!(matches!(
+            ledger.reserve(&"old".into(), "google", "o"),
+            Ok(None)
+        ));
+        assert!(matches!(
+            ledger.reserve(&"new".into(), "yahoo", "o"),
+            Ok(None)
+        ));
+        let refused = ledger
+            .reserve(&"new".into(), "google", "o")
+            .expect_err("0 a day");
+        assert_eq!(&*refused.overflow, "warm");
+        assert!(refused.note.contains("new") && refused.note.contains("google"));
+        assert_eq!(ledger.put_off(&refused), DAY_US);
+    }
+
+    #[test]
+    fn an_organization_has_its_own_plan() {
+        let warmth = warmth(Some(24), "org_1");
+        let mut ledger = warmth.open(0);
+        let mut reserve = |org| ledger.reserve(&"new".into(), "google", org);
+        assert!(matches!(reserve("org_2"), Ok(None)));
+        assert!(matches!(reserve("org_1"), Ok(Some(_))));
+        assert!(reserve("org_1").is_err());
+    }
+
+    #[test]
+    fn counts_outlive_the_process() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let journal = directory.path().join("attempts.journal");
+        let key = warmth(Some(24), "").counts.lock().plans.clone();
+        for expected in [true, false] {
+            let warmth = Warmth::beside(&journal, 5);
+            warmth.counts.lock().plans = key.clone();
+            let reserved = warmth.open(5).reserve(&"new".into(), "google", "o");
+            assert_eq!(reserved.is_ok(), expected);
+        }
+        let tomorrow = Warmth::beside(&journal, DAY_US);
+        assert!(tomorrow.counts.lock().sent.is_empty());
+    }
+
+    proptest! {
+        /// Laws `never_over` and `put_off_to_an_hour`.
+        #[test]
+        fn law_never_over(
+            per_day in 0u64..500,
+            steps in prop::collection::vec((0u64..4 * HOUR_US, any::<bool>()), 1..300),
+        ) {
+            let warmth = warmth(Some(per_day), "");
+            let (mut now_us, mut sent, mut day) = (0, 0u64, 0);
+            for (later, is_back) in steps {
+                now_us += later;
+                if now_us / DAY_US != day {
+                    (day, sent) = (now_us / DAY_US, 0);
+                }
+                let mut ledger = warmth.open(now_us);
+                match ledger.reserve(&"new".into(), "google", "o") {
+                    Ok(ticket) => {
+                        drop(ledger);
+                        sent += 1;
+                        if is_back {
+                            warmth.give_back(ticket.as_deref());
+                            sent -= 1;
+                        }
+                    }
+                    Err(refused) => {
+                        let due = ledger.put_off(&refused);
+                        prop_assert!(due > now_us && due % HOUR_US == 0);
+                        prop_assert!(due <= now_us + DAY_US + HOUR_US);
+                    }
+                }
+                prop_assert!(sent <= allowed(per_day, now_us));
+            }
+        }
+    }
+}
