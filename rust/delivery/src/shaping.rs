@@ -43,6 +43,9 @@ pub struct PathAsked {
 /// Names a site within the engine: source, receiver, organization (empty: everybody's).
 pub(crate) type SiteKey = (Arc<str>, Arc<str>, Arc<str>);
 
+/// Source and receiver, and until when nothing leaves.
+pub(crate) type Held = ((Arc<str>, Arc<str>), Instant);
+
 /// What the worker answers.
 #[derive(Clone, Debug)]
 pub(crate) struct Shaped {
@@ -184,7 +187,7 @@ impl Shard {
     }
 
     /// Nothing leaves on these until then; what waits too long is parked, without an attempt.
-    pub(crate) fn back_off(&self, held: &[((Arc<str>, Arc<str>), Instant)]) {
+    pub(crate) fn back_off(&self, held: &[Held]) {
         for site in self.sites.borrow().values() {
             for ((source, receiver), until) in held {
                 if (source, receiver) == (&site.key.0, &site.key.1) {

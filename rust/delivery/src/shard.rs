@@ -27,7 +27,7 @@ use crate::path::{Path, Site, State};
 use crate::prepare::{Mail, Prepared, ToPrepare};
 use crate::resolve::ToResolver;
 use crate::route::Job;
-use crate::shaping::{Rules, Shaped, SiteKey};
+use crate::shaping::{Held, Rules, Shaped, SiteKey};
 use crate::shared::Shared;
 use crate::snapshot::PathView;
 use crate::stream::Tls;
@@ -41,7 +41,7 @@ pub(crate) enum ToShard {
     AskAgain,
     Shape(Arc<Vec<Shaped>>),
     /// Source, receiver, until when nothing leaves.
-    BackOff(Arc<Vec<(Key, Instant)>>),
+    BackOff(Arc<Vec<Held>>),
     Snapshot(std::sync::mpsc::Sender<Vec<PathView>>),
     Stop,
 }
@@ -55,9 +55,7 @@ pub(crate) struct ShardLinks {
     pub(crate) tls: Tls,
 }
 
-/// A source's name, and what it sends to.
-type Key = (Arc<str>, Arc<str>);
-/// The same, and the organization whose own path it is (empty: everybody's).
+/// A source's name, what it sends to, and whose own path it is (empty: everybody's).
 type PathKey = (Arc<str>, Arc<str>, Arc<str>);
 
 /// See the module.

@@ -388,7 +388,22 @@ mod tests {
     }
 
     proptest! {
-        /// Laws `never_over` and `put_off_to_an_hour`.
+        /// Law `put_off_to_an_hour`.
+        #[test]
+        fn law_put_off_to_an_hour(per_day in 0u64..500, asked in 1usize..600, now_us in 0..DAY_US) {
+            let warmth = warmth(Some(per_day), "");
+            let mut ledger = warmth.open(now_us);
+            let mut last = 0;
+            for _ in 0..asked {
+                if let Err(refused) = ledger.reserve(&"new".into(), "google", "o") {
+                    let due = ledger.put_off(&refused);
+                    prop_assert!(due > now_us && due >= last && due.is_multiple_of(HOUR_US));
+                    last = due;
+                }
+            }
+        }
+
+        /// Law `never_over`.
         #[test]
         fn law_never_over(
             per_day in 0u64..500,
@@ -413,7 +428,7 @@ mod tests {
                     }
                     Err(refused) => {
                         let due = ledger.put_off(&refused);
-                        prop_assert!(due > now_us && due % HOUR_US == 0);
+                        prop_assert!(due > now_us && due.is_multiple_of(HOUR_US));
                         prop_assert!(due <= now_us + DAY_US + HOUR_US);
                     }
                 }

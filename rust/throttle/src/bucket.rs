@@ -184,7 +184,7 @@ mod tests {
             let rate = |(count, max_burst)| Rate::Limited {
                 count, period: Duration::from_secs(1), max_burst,
             };
-            let now = Instant::now();
+            let now = epoch();
             let mut bucket = Bucket::new(rate(before));
             let taken = taken.min(before.1);
             prop_assert!(bucket.take(now, taken).is_ok());
