@@ -36,6 +36,8 @@ class Answer(NamedTuple):
     body: bytes
     reason: str = ""
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    reply: str = ""
+    """What SMTP says instead of what follows from the rest."""
 
 
 def success(body: bytes) -> Answer:

@@ -34,6 +34,7 @@ from postalynk.ingest.answers import Answer, Problem, busy, invalid, refusal, sh
 from postalynk.ingest.body import Budget
 from postalynk.ingest.idempotency import Idempotency
 from postalynk.ingest.intake import Intake, IntakeParts, Scope, Send, authenticate
+from postalynk.ingest.judge import Judge
 from postalynk.ingest.recent import Recent
 from postalynk.observability import get_logger
 from postalynk.settings import Api
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from postalynk.ingest.body import Receive
     from postalynk.ingest.reader import HotReader
     from postalynk.observability import Metrics
+    from postalynk.policy import Policies
     from postalynk.queue.protocol import Queue
 
 log = get_logger(__name__)
@@ -79,6 +81,8 @@ class IngestContext:
     readiness: Callable[[], Readiness]
     metrics: Metrics
     settings: Api = field(default_factory=Api)
+    policies: Callable[[], Policies] | None = None
+    """The policy in force, whose `accept` is asked; None: there is none."""
     is_signing: bool = True
     """False: messages go without DKIM (``delivery.sign``)."""
     clock: Callable[[], int] = now_us
@@ -96,6 +100,7 @@ def intake_parts(context: IngestContext) -> IntakeParts:
         budget=Budget(BUDGET_BYTES),
         metrics=context.metrics,
         is_signing=context.is_signing,
+        judge=context.policies and Judge(context.policies, context.metrics, context.clock),
         max_body_bytes=context.settings.max_body_bytes,
         clock=context.clock,
     )
@@ -147,6 +152,8 @@ def _lifespan(
             with contextlib.suppress(asyncio.CancelledError):
                 await sweeper
             await parts.acceptor.close()
+            if parts.judge is not None:
+                parts.judge.close()
 
     return lifespan
 

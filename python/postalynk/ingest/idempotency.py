@@ -59,6 +59,10 @@ class Attempt(Protocol):
         """Validate, and compose under the ids given or under fresh ones; or the refusal."""
         ...
 
+    async def judge(self, prepared: Prepared) -> Prepared | Answer:
+        """What the policy leaves of it, or its refusal; asked before anything is claimed."""
+        ...
+
     def accepted(self, receipt: Receipt, messages: Sequence[AcceptedMessage]) -> None:
         """These are durable now; the entries the receipt names as errors are refused."""
         ...
@@ -155,6 +159,8 @@ class Idempotency:
         if claim is not None and (claim.is_done or found.issuperset(claim.receipt.accepted())):
             return claim.receipt.answer(), self._mark(partition, name, claim)
         prepared = attempt.prepare(claim.receipt.message_ids() if claim is not None else None)
+        if claim is None and isinstance(prepared, Prepared):
+            prepared = await attempt.judge(prepared)
         if isinstance(prepared, Answer):
             return prepared, None
         if claim is None or claim.receipt != prepared.receipt:

@@ -18,6 +18,7 @@ from postalynk.ingest.answers import Answer, busy, refusal
 from postalynk.ingest.body import Body, Budget, ClientGone, Receive, bearer, check_head, read_head
 from postalynk.ingest.compose import Composer
 from postalynk.ingest.idempotency import Idempotency, Prepared
+from postalynk.ingest.judge import Judge
 from postalynk.ingest.receipt import Receipt
 from postalynk.ingest.recent import Recent
 from postalynk.ingest.requests import Reading
@@ -50,6 +51,8 @@ class IntakeParts:
     clock: Callable[[], int]
     """Microseconds since the Unix epoch."""
     is_signing: bool = True
+    judge: Judge | None = None
+    """Asks the policy's `accept`; None: there is no policy to ask."""
 
 
 class _Attempt:
@@ -65,6 +68,12 @@ class _Attempt:
 
     def prepare(self, ids: list[bytes] | None) -> Prepared | Answer:
         return self._reading.prepare(self._body, ids)
+
+    async def judge(self, prepared: Prepared) -> Prepared | Answer:
+        judge = self._parts.judge
+        if judge is None:
+            return prepared
+        return await judge.judged(prepared, "http", is_strict=self._reading.is_strict)
 
     def accepted(self, receipt: Receipt, messages: Sequence[AcceptedMessage]) -> None:
         self._parts.recent.add(messages)
@@ -142,6 +151,8 @@ class Intake:
 
     async def _accept(self, attempt: _Attempt) -> Answer:
         prepared = attempt.prepare(None)
+        if isinstance(prepared, Prepared):
+            prepared = await attempt.judge(prepared)
         if isinstance(prepared, Answer):
             return prepared
         receipt, messages = prepared

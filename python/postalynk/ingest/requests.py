@@ -31,6 +31,8 @@ class Reading:
         self._inspection = Inspection(composer)
         self._is_batch = is_batch
         self._is_strict = is_strict
+        self.is_strict = is_strict or not is_batch
+        """Whether one refused message refuses the whole request."""
 
     def prepare(self, body: bytes, ids: list[bytes] | None = None) -> Prepared | Answer:
         """Messages and receipt, under the ids given or fresh ones; or the refusal."""

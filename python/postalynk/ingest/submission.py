@@ -150,7 +150,8 @@ class SubmissionServer:
             parts.directory, organization, parts.clock(), is_signing=parts.is_signing
         )
         attempt = _Attempt(item, composer, parts)
-        if item.idempotency_key:
+        is_judged = parts.judge is not None and parts.judge.hook(item.org) is not None
+        if item.idempotency_key or is_judged:
             self._start(item, attempt)
             return
         prepared = attempt.prepare(None)
@@ -174,6 +175,9 @@ class SubmissionServer:
 
     async def _accept_once(self, item: SubmittedMessage, attempt: _Attempt) -> None:
         try:
+            if not item.idempotency_key:
+                self._answer(item.id, await self._accept(attempt))
+                return
             key = item.idempotency_key.encode()
             wrong = idempotency.check_key(key)
             answer = wrong or await self._parts.idempotency.answer(
@@ -183,6 +187,17 @@ class SubmissionServer:
         except Exception:
             log.exception("judging a submission failed")
             self._submission.answer(item.id, FAILED)
+
+    async def _accept(self, attempt: _Attempt) -> Answer:
+        prepared = attempt.prepare(None)
+        if isinstance(prepared, Prepared):
+            prepared = await attempt.judge(prepared)
+        if isinstance(prepared, Answer):
+            return prepared
+        if not await self._parts.acceptor.submit(prepared.messages, attempt.size):
+            return NOT_STORED
+        attempt.accepted(prepared.receipt, prepared.messages)
+        return prepared.receipt.answer()
 
     def _answer(self, id_: int, answer: Answer) -> None:
         if answer.reason:
@@ -210,6 +225,11 @@ class _Attempt:
             return invalid([refused.problem])
         return Prepared(Receipt(message_id), [message])
 
+    async def judge(self, prepared: Prepared) -> Prepared | Answer:
+        """What the policy's `accept` leaves of it."""
+        judge = self._parts.judge
+        return prepared if judge is None else await judge.judged(prepared, "smtp")
+
     def accepted(self, _: Receipt, messages: Sequence[AcceptedMessage]) -> None:
         """These are durable now."""
         self._parts.recent.add(messages)
@@ -225,6 +245,8 @@ class _Attempt:
 
 def reply(answer: Answer) -> str:
     """An API answer as an SMTP reply that says the fix."""
+    if answer.reply:
+        return answer.reply
     tree = msgspec.json.decode(answer.body)
     if not answer.reason:
         return f"250 2.0.0 Accepted as {tree['id']}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from postalynk.errors import ControlError
 from postalynk.routing import Interrupted
-from postalynk.worker.budget import Budget
+from postalynk.routing.budget import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

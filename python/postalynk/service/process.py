@@ -154,6 +154,7 @@ class Process:
                 readiness=partial(_readiness, worker, recorder),
                 metrics=parts.metrics,
                 settings=settings.api,
+                policies=lambda: parts.policies,
                 is_signing=settings.delivery.sign,
             )
             accepting = intake_parts(context)

@@ -21,7 +21,7 @@ from postalynk.worker.route import count_faults, over_budget
 
 if TYPE_CHECKING:
     from postalynk.policy import Policies, Pools
-    from postalynk.worker.budget import Budget
+    from postalynk.routing.budget import Budget
     from postalynk.worker.parts import Parts
 
 MAX_PATHS = 500

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from postalynk.errors import PostalynkError
 from postalynk.observability import get_logger
-from postalynk.worker.budget import Budget
+from postalynk.routing.budget import Budget
 from postalynk.worker.commit import Commit, Fence
 from postalynk.worker.consume import WAIT_MS, Consume
 from postalynk.worker.defer import Defer

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from postalynk.engine import Failure
     from postalynk.policy import Retry
-    from postalynk.worker.budget import Budget
+    from postalynk.routing.budget import Budget
     from postalynk.worker.parts import Parts
 
 MAX_OUTCOMES = 1_000

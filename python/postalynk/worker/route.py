@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from postalynk.policy import Policies, Pools
     from postalynk.policy.hooks import Kind
-    from postalynk.worker.budget import Budget
+    from postalynk.routing.budget import Budget
     from postalynk.worker.commit import Fence
     from postalynk.worker.parts import Parts
 

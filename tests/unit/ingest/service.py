@@ -17,6 +17,7 @@ from postalynk.ingest.compose import Composer
 from postalynk.ingest.idempotency import Prepared
 from postalynk.ingest.requests import Reading
 from postalynk.observability import Metrics
+from postalynk.policy import Policies
 from postalynk.settings import Api
 from tests.fakes.queue import MemoryQueue
 
@@ -87,6 +88,7 @@ class Service:
         self.metrics = Metrics()
         self.readiness = Readiness(is_ready=True, checks={"queue": "ok"})
         self.settings = settings or Api()
+        self.policies: Policies | None = None
         self.app = self.build()
 
     def context(self) -> IngestContext:
@@ -97,9 +99,14 @@ class Service:
             reader=self.reader,
             readiness=lambda: self.readiness,
             metrics=self.metrics,
+            policies=self._policies if self.policies else None,
             settings=self.settings,
             clock=self.clock,
         )
+
+    def _policies(self) -> Policies:
+        assert self.policies is not None
+        return self.policies
 
     def build(self) -> Any:
         """Another application over the same queue, as after a restart."""

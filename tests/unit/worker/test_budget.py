@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from postalynk.routing import Interrupted
-from postalynk.worker.budget import GRACE_S, Budget
+from postalynk.routing.budget import GRACE_S, Budget
 
 
 @pytest.fixture

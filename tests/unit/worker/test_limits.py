@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from postalynk.policy import Now, Policies, Pools, load
-from postalynk.worker.budget import Budget
+from postalynk.routing.budget import Budget
 from postalynk.worker.commit import Fence
 from postalynk.worker.limits import Limits, ShapeStep
 from postalynk.worker.record import Record

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from postalynk.engine import decode_dead_letter
 from postalynk.errors import QueueError
 from postalynk.policy import Policies, load
+from postalynk.routing.budget import Budget
 from postalynk.settings import Settings
 from postalynk.worker import Parts, WorkerOptions
-from postalynk.worker.budget import Budget
 from postalynk.worker.commit import Commit, Fence
 from postalynk.worker.consume import Consume
 from postalynk.worker.defer import Defer

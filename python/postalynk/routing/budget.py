@@ -20,7 +20,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from postalynk.routing import Interrupted
+from postalynk.routing.resolve import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
