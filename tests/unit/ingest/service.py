@@ -97,6 +97,7 @@ class Service:
             reader=self.reader,
             readiness=lambda: self.readiness,
             metrics=self.metrics,
+            templates=self.control,
             settings=self.settings,
             clock=self.clock,
         )
