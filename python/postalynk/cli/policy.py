@@ -83,16 +83,35 @@ def list_(*, common: Common = COMMON) -> None:
 
 
 @policy.command
-def deploy(directory: Place, *, common: Common = COMMON) -> int:
+def deploy(directory: Place, *, canary: str = "", common: Common = COMMON) -> int:
     """Check a policy and put it in force; a running worker takes it at its next batch.
 
     It takes precedence over ``policy.path``. The five deployed last are kept.
+
+    Parameters
+    ----------
+    canary
+        The share of the organizations it decides for, such as 5%, until it is promoted. It is taken
+        back by itself when it defers, bounces or fails more than the policy in force.
     """
+    from postalynk.cli.policy_replay import share
+
+    try:
+        part = share(canary) if canary else None
+    except ValueError as error:
+        raise ControlError(str(error)) from error
     bundle = _read(directory)
     if _check(bundle, common, is_quiet=True):
         return 1
-    _show(ask(common.settings(), "deploy_policy", files=_encoded(bundle.content)), common)
+    files = _encoded(bundle.content)
+    _show(ask(common.settings(), "deploy_policy", files=files, canary_share=part), common)
     return 0
+
+
+@policy.command
+def promote(*, common: Common = COMMON) -> None:
+    """Put the canary in force for every organization."""
+    _show(ask(common.settings(), "promote_policy"), common)
 
 
 @policy.command
@@ -101,7 +120,8 @@ def rollback(
 ) -> None:
     """Put the policy deployed before in force again, or the version named.
 
-    Before the first deployed one there is the policy of ``policy.path``.
+    While a canary is on trial it goes, and nothing else changes. Before the first deployed one
+    there is the policy of ``policy.path``.
     """
     _show(ask(common.settings(), "roll_back_policy", version=version), common)
 
@@ -301,12 +321,19 @@ def _show(listed: dict[str, Any], common: Common) -> None:
     if common.json:
         emit_json(listed)
         return
-    rows = [
-        {**row, "": "in force" if row["version"] == listed["in_force"] else ""}
-        for row in reversed(listed["deployed"])
-    ]
+    canary = listed.get("canary")
+    roles = {canary["version"]: f"canary, {canary['share']:.1%}"} if canary else {}
+    roles[listed["in_force"]] = "in force"
+    rows = [{**row, "": roles.get(row["version"], "")} for row in reversed(listed["deployed"])]
     table(rows, ["version", "deployed_at", "files", ""], empty="No policy is deployed.")
     if not listed["in_force"]:
         out.print("In force is the policy of policy.path.")
+    if canary and "candidate" in canary:
+        for name, whose in (("candidate", "Canary"), ("elsewhere", "Elsewhere")):
+            counts = ", ".join(f"{what} {count}" for what, count in canary[name].items())
+            out.print(f"{whose}: {counts}.", markup=False)
+    if listed.get("ended"):
+        out.print(f"The last trial: {listed['ended']}.", markup=False)
     if running := listed.get("running"):
-        out.print(f"The worker runs {running}.", markup=False)
+        beside = f" and the canary {listed['running_canary']}" if listed["running_canary"] else ""
+        out.print(f"The worker runs {running}{beside}.", markup=False)

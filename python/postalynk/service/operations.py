@@ -26,6 +26,7 @@ from postalynk.queue import open_queue
 from postalynk.queue.native import EmbeddedQueue
 from postalynk.recorder.projection import Recorder
 from postalynk.service import accounting, dead_letter, policies, replaying
+from postalynk.service.canary import CanaryWatch
 from postalynk.service.client import Client, control_directory
 from postalynk.service.rotation import key_waits
 from postalynk.settings import Settings
@@ -50,6 +51,7 @@ NAMES = frozenset(
         "list_pools",
         "list_sources",
         "policy_files",
+        "promote_policy",
         "queue_state",
         "redrive",
         "replay_policy",
@@ -195,9 +197,16 @@ class Operations:
         """Deployed versions, the oldest first, and the one in force."""
         return policies.listed(self._control.directory)
 
-    def deploy_policy(self, files: dict[str, str]) -> dict[str, Any]:
-        """Put a bundle in force; ``files``: name → content in base64."""
-        self._control.deploy_policy(policies.received(files))
+    def deploy_policy(
+        self, files: dict[str, str], canary_share: float | None = None
+    ) -> dict[str, Any]:
+        """Put a bundle in force, for everybody or on trial; ``files``: name → content in base64."""
+        self._control.deploy_policy(policies.received(files), canary_share)
+        return self.list_policies()
+
+    def promote_policy(self) -> dict[str, Any]:
+        """Let the canary decide for everybody."""
+        self._control.promote_policy()
         return self.list_policies()
 
     def roll_back_policy(self, version: str | None) -> dict[str, Any]:
@@ -264,6 +273,7 @@ class LiveParts:
     recorder: Recorder
     reader: HotReader
     loop: asyncio.AbstractEventLoop
+    canary: CanaryWatch
     started_s: float = field(default_factory=time.monotonic)
 
 
@@ -288,8 +298,13 @@ class LiveOperations(Operations):
         }
 
     def list_policies(self) -> dict[str, Any]:
-        """As without a worker, and what the worker runs."""
-        return {**super().list_policies(), "running": self._live.parts.policies.version}
+        """As without a worker, what the worker runs, and how the canary does."""
+        listed, running = super().list_policies(), self._live.parts.policies
+        if listed["canary"] is not None:
+            candidate, elsewhere = self._live.canary.tallies()
+            listed["canary"] |= {"candidate": candidate, "elsewhere": elsewhere}
+        canary = running.canary.policies.version if running.canary is not None else ""
+        return {**listed, "running": running.version, "running_canary": canary}
 
     def policy_files(self, version: str | None) -> dict[str, str]:
         """As without a worker, except that it knows the policy of ``policy.path`` too."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -64,6 +65,8 @@ class Parts:
     pools: Pools
     options: WorkerOptions = field(default_factory=WorkerOptions)
     metrics: Metrics = field(default_factory=Metrics)
+    retry_faults: Counter[str] = field(default_factory=Counter)
+    """Version → how often its `retry` failed, since a canary's trial began."""
     clock: Callable[[], int] = wall_us
     """Now, in microseconds since the Unix epoch."""
     on_failure: Callable[[BaseException], None] = lambda _error: None
