@@ -177,7 +177,8 @@ def test_a_canary_that_fails_is_taken_back(postalynk: Postalynk, tmp_path: Path)
         deliveries = postalynk.ask("why", answer["id"])["deliveries"]
         decisions = [delivery["events"][0]["policy"] for delivery in deliveries]
         assert all(decision == decisions[0] for decision in decisions)
-        return decisions[0]
+        first: dict[str, Any] = decisions[0]
+        return first
 
     canaries = an_organization(postalynk, tried, is_tried=True)
     others = an_organization(postalynk, tried, is_tried=False)

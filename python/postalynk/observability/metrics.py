@@ -40,6 +40,29 @@ class Metrics:
         self.rejected = Counter(
             "postalynk_rejected", "Messages refused at accept", ["reason"], registry=r
         )
+        self._policy(r)
+        # Any: look at `postalynk dlq ls`.
+        self.dead_letters = Counter(
+            "postalynk_dead_letters", "Records put into email.dlq", ["reason"], registry=r
+        )
+        # Mostly 1 under load: batching does not work and the CPU cost per message rises.
+        self.batch_size = Histogram(
+            "postalynk_batch_size",
+            "Records, deliveries or outcomes a batch",
+            ["step"],
+            buckets=BATCH_BUCKETS,
+            registry=r,
+        )
+        # A run of them ends in the fence: nothing is started until a commit succeeds.
+        self.commit_failures = Counter(
+            "postalynk_commit_failures", "Commits of low-water offsets that failed", registry=r
+        )
+        # Any: a worker could not commit for a session timeout.
+        self.fenced = Counter(
+            "postalynk_fenced", "Times a worker stopped starting deliveries", registry=r
+        )
+
+    def _policy(self, r: CollectorRegistry) -> None:
         # Any: the fallback route or schedule was taken (G4). Lines are those of the policy's files,
         # so the label is bounded by the policy's length.
         self.policy_errors = Counter(
@@ -71,26 +94,6 @@ class Metrics:
             "Decisions that came out differently when asked again",
             ["function"],
             registry=r,
-        )
-        # Any: look at `postalynk dlq ls`.
-        self.dead_letters = Counter(
-            "postalynk_dead_letters", "Records put into email.dlq", ["reason"], registry=r
-        )
-        # Mostly 1 under load: batching does not work and the CPU cost per message rises.
-        self.batch_size = Histogram(
-            "postalynk_batch_size",
-            "Records, deliveries or outcomes a batch",
-            ["step"],
-            buckets=BATCH_BUCKETS,
-            registry=r,
-        )
-        # A run of them ends in the fence: nothing is started until a commit succeeds.
-        self.commit_failures = Counter(
-            "postalynk_commit_failures", "Commits of low-water offsets that failed", registry=r
-        )
-        # Any: a worker could not commit for a session timeout.
-        self.fenced = Counter(
-            "postalynk_fenced", "Times a worker stopped starting deliveries", registry=r
         )
 
     def watch_queue(self, depths: Callable[[], Iterable[QueueDepth]]) -> None:

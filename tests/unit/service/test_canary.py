@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from random import Random
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -119,11 +119,12 @@ def test_a_restart_counts_the_trial_again(story: Story) -> None:
 
 
 def test_only_first_attempts_of_the_trial_count(story: Story) -> None:
-    for fields in (
+    others: tuple[dict[str, Any], ...] = (
         {"attempt": 2},
         {"policy_version": ""},
         {"at_us": SINCE_US - 1},
-    ):
+    )
+    for fields in others:
         story.queue.put("email.events", 0, encode(event(1, **{"policy_version": TRIED, **fields})))
     story.watch.once()
     assert story.watch.tallies()[0].attempts == 0
