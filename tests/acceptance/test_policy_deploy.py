@@ -41,7 +41,8 @@ def route(msg: Message, pools: Pools, now: Now) -> Route:
 
 @pytest.fixture
 def postalynk(sink: Sink, tmp_path: Path) -> Iterator[Postalynk]:
-    target = Postalynk(tmp_path / "up", sink.address)
+    environ = {"POSTALYNK_POLICY__EXPLAIN_ONE_IN": "1"}
+    target = Postalynk(tmp_path / "up", sink.address, environ=environ)
     try:
         yield target.start().prepare()
     finally:
@@ -102,6 +103,14 @@ def test_explain_and_replay_over_what_was_sent(postalynk: Postalynk, tmp_path: P
     told = postalynk.ask("policy", "explain", urgent, "--candidate", str(directory))
     assert [read["name"] for read in told["reads"]] == ["msg.priority", "msg.rcpt.domain"]
     assert (told["pool"], told["line"]) == ("high", "policy.py:9")
+    (made,) = told["attempts"]
+    assert (made["kind"], made["pool"], made["site"]) == ("delivered", "high", "127.0.0.1")
+    assert made["explanation"]["source"] == "return TO_HIGH", "what the policy in force did"
+    (first, _) = postalynk.ask("why", urgent)["deliveries"]
+    assert first["events"][0]["policy"]["explanation"] == made["explanation"]
+    shown = postalynk.command("policy", "explain", urgent).stdout
+    assert "attempt 1: delivered" in shown
+    assert "decided at policy.py" in postalynk.command("why", urgent).stdout
     told = postalynk.ask("policy", "explain", urgent, "--to", "eve@other.example")
     assert told["source"] == "return TO_HIGH"
     file = tmp_path / "message.json"

@@ -257,6 +257,23 @@ def _tell(told: dict[str, Any]) -> None:
     out.print(chosen + (f" because {told['reason']}" if told["reason"] else ""), markup=False)
     if not told["is_repeatable"]:
         out.print("Asked again it answered otherwise: see docs/policy/PL102.md", markup=False)
+    for made in told.get("attempts", []):
+        _tell_attempt(made, told["version"])
+
+
+def _tell_attempt(made: dict[str, Any], version: str) -> None:
+    """What the engine did with the decision of one attempt."""
+    whose = "" if made["version"] in ("", version) else f", decided by {made['version']}"
+    out.print(f"attempt {made['attempt']}: {made['kind']}{whose}", markup=False)
+    if made["pool"]:
+        fallback = ", the fallback" if made["is_fallback"] else ""
+        why = f" because {made['reason']}" if made["reason"] else ""
+        place = f" from {made['source']}" if made["source"] else ""
+        out.print(f"  pool {made['pool']}{fallback}{place} to {made['site']}{why}", markup=False)
+    if made["outcome"]:
+        out.print(f"  {made['outcome']}".replace("\n", " / "), markup=False)
+    if stored := made["explanation"]:
+        out.print(f"  then: {stored['line']}  {stored['source'] or stored['answer']}", markup=False)
 
 
 def _deployed(common: Common, version: str | None) -> dict[str, bytes]:

@@ -217,9 +217,12 @@ class Operations:
     def explain_policy(
         self, files: dict[str, str], message_id: str, to: str | None, at_us: int | None
     ) -> Any:
-        """Why a policy sends a recorded message where it does."""
+        """Why a policy sends a recorded message where it does, and what became of it."""
         bundle = policies.received(files)
-        return replaying.explained(self._queue, bundle, self._pools(), message_id, to, at_us)
+        told = replaying.explained(self._queue, bundle, self._pools(), message_id, to, at_us)
+        message = replaying.recorded(self._queue, message_id, to)
+        attempts = replaying.attempts(self._queue, message)
+        return {**msgspec.to_builtins(told), "attempts": msgspec.to_builtins(attempts)}
 
     def replay_policy(
         self, baseline: dict[str, str], candidate: dict[str, str], since_us: int

@@ -13,6 +13,7 @@ from postalynk.observability import get_logger
 from postalynk.policy import Now, PathState
 from postalynk.routing import Fault, Interrupted, Resolved, Resolver, resolve_arms
 from postalynk.worker.consume import WAIT_MS
+from postalynk.worker.explaining import Explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,6 +45,7 @@ class RouteStep:
         self._budget = budget
         self._fence = fence
         self._refresh = refresh
+        self._explain = Explain(parts, budget)
 
     def once(self) -> int:
         """Route one batch; how many deliveries it had."""
@@ -70,6 +72,7 @@ class RouteStep:
             return answer
 
         resolved = resolve_arms(policies, deliveries, decide)
+        self._explain.note(batch, deliveries, resolved, policies, (pools, now))
         try:
             engine.dispatch(batch, resolved.routes, resolved.choice)
         except ValueError as error:

@@ -185,12 +185,24 @@ def _event(**changes: Any) -> dict[str, Any]:
         },
         "tls": {"used": "TLSv1.3", "refused": ""},
         "latency_us": {"connect": 900, "mail": 300, "dot": 2_000, "total": 4_200},
-        "policy": {"version": "d41d8cd9", "reason": "the default pool", "is_fallback": False},
+        "policy": {
+            "version": "d41d8cd9",
+            "reason": "the default pool",
+            "is_fallback": False,
+            "explanation": None,
+        },
         "size_bytes": 2_048,
         "transcript": "",
     } | changes
 
 
+EXPLANATION: dict[str, Any] = {
+    "line": "policy.py:7",
+    "source": 'return Route(POOLS[msg.tags["kind"]])',
+    "answer": f"raised KeyError: {HOSTILE}",
+    "reads": [{"name": "msg.tags['kind']", "value": f"'{HOSTILE}'"}],
+    "is_repeatable": False,
+}
 DEFERRED: dict[str, Any] = _event(
     kind="deferred",
     attempt=1,
@@ -203,6 +215,7 @@ DEFERRED: dict[str, Any] = _event(
         "version": "d41d8cd9",
         "reason": "policy raised KeyError at policy.py:7",
         "is_fallback": True,
+        "explanation": EXPLANATION,
     },
     **{"class": "rate", "phase": "mail"},
 )
