@@ -8,6 +8,7 @@ Equal inputs give equal outputs in every process, whatever ``PYTHONHASHSEED`` is
 """
 
 from postalynk.routing.arms import arms, is_candidate, policies_for, resolve_arms
+from postalynk.routing.demand import Exceeded, Limits
 from postalynk.routing.draw import draw
 from postalynk.routing.explain import Explanation, explain
 from postalynk.routing.limits import Asked, Plans, Said, Shapes, asked_of, plans, shapes
@@ -28,11 +29,13 @@ from postalynk.routing.trial import Tally, verdict
 __all__ = [
     "FALLBACK_RETRY",
     "Asked",
+    "Exceeded",
     "Explanation",
     "Failed",
     "Fault",
     "Interrupted",
     "Plans",
+    "Limits",
     "RecordedMessage",
     "Replay",
     "Replayed",

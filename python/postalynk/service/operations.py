@@ -77,9 +77,12 @@ LIVE_NAMES = NAMES | {
 class Operations:
     """Operations over the queue and the control state in it."""
 
-    def __init__(self, queue: EmbeddedQueue, control: Control) -> None:
+    def __init__(
+        self, queue: EmbeddedQueue, control: Control, settings: Settings | None = None
+    ) -> None:
         self._queue = queue
         self._control = control
+        self._engine_settings = _limits_json(settings or Settings())
 
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
         """Carry out one operation by name; raises ControlError for an unknown one."""
@@ -229,7 +232,11 @@ class Operations:
     ) -> Any:
         """What a candidate would change of the decisions about retained records."""
         before, after = (policies.received(files) for files in (baseline, candidate))
-        return replaying.replayed(self._queue, before, after, self._pools(), since_us)
+        limits = replaying.limits_of(self._control.directory.pools(), self._engine_settings)
+        known = (self._pools(), limits)
+        table, took = replaying.replayed(self._queue, before, after, known, since_us)
+        spent = dict(zip(("baseline", "candidate"), took, strict=True))
+        return {**msgspec.to_builtins(table), "decision_us": spent}
 
     def _pools(self) -> Pools:
         return Pools(self._control.directory.members())
@@ -285,8 +292,10 @@ class LiveOperations(Operations):
 
     names = LIVE_NAMES
 
-    def __init__(self, queue: EmbeddedQueue, control: Control, live: LiveParts) -> None:
-        super().__init__(queue, control)
+    def __init__(
+        self, queue: EmbeddedQueue, control: Control, live: LiveParts, settings: Settings
+    ) -> None:
+        super().__init__(queue, control, settings)
         self._live = live
 
     def queue_state(self) -> dict[str, Any]:
@@ -393,7 +402,7 @@ def ask(settings: Settings, operation: str, timeout_s: float = 30.0, **arguments
     queue = open_queue(settings)
     try:
         control = open_control(settings, queue)
-        return Operations(queue, control).call(operation, arguments)
+        return Operations(queue, control, settings).call(operation, arguments)
     finally:
         queue.close()
 
@@ -402,6 +411,13 @@ def open_control(settings: Settings, queue: EmbeddedQueue) -> Control:
     """The operator's side of a queue."""
     key = load_master_key(master_key_path(settings))
     return Control(queue, key, waits=key_waits(settings))
+
+
+def _limits_json(settings: Settings) -> str:
+    """What the engine is told about limits, as it is told it."""
+    said = settings.delivery
+    names = ("smart_host", "connections", "per_connection", "rate")
+    return json.dumps({name: getattr(said, name) for name in names})
 
 
 def master_key_path(settings: Settings) -> Path:

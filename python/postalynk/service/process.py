@@ -144,7 +144,10 @@ class Process:
         self._run_beside(opened, _watch(canary))
         loop = asyncio.get_running_loop()
         self.operations = LiveOperations(
-            queue, control, LiveParts(parts, worker, recorder, reader, loop, canary)
+            queue,
+            control,
+            LiveParts(parts, worker, recorder, reader, loop, canary),
+            settings,
         )
         parts.metrics.watch_queue(
             lambda: [QueueDepth(d.lane, d.waiting, d.oldest_age_s) for d in accounting.depth(queue)]

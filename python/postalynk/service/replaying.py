@@ -6,6 +6,7 @@ running worker notices nothing but the disk.
 
 from __future__ import annotations
 
+import time
 import uuid
 from functools import partial
 from pathlib import Path
@@ -19,19 +20,21 @@ from postalynk.policy.testing import Message
 from postalynk.recorder.codec import RecordCodec
 from postalynk.routing import (
     Explanation,
+    Limits,
     RecordedMessage,
     Replay,
     Replayed,
     deliveries,
     explain,
 )
-from postalynk.routing.native import routing_records
+from postalynk.routing.native import path_limits, routing_records
 from postalynk.service.accounting import SEND_TOPICS, read_since
 from postalynk.service.candidate import limited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from postalynk.control.values import Pool
     from postalynk.policy import Bundle
     from postalynk.queue.protocol import Queue
 
@@ -40,20 +43,21 @@ _SLACK_US = 60 * 1_000_000
 
 
 def replayed(
-    queue: Queue, baseline: Bundle, candidate: Bundle, pools: Pools, since_us: int
-) -> Replayed:
-    """Replay what was accepted since then; the table.
+    queue: Queue, baseline: Bundle, candidate: Bundle, known: tuple[Pools, Limits], since_us: int
+) -> tuple[Replayed, tuple[float, float]]:
+    """Replay what was accepted since then; the table, and microseconds a decision of each.
 
     Raises PolicyError when one cannot be loaded, ControlError when it takes too long.
     """
     with limited() as limit:
         before, after = (limit.run(1, partial(load_bundle, one)) for one in (baseline, candidate))
-        replay = Replay(before, after, pools)
+        replay = Replay(before, after, *known, clock_ns=time.perf_counter_ns)
         sites = _sites(queue, since_us)
         for page in _pages(queue, sites, since_us):
             recent = [message for message in page if message.accepted_at_us >= since_us]
             limit.run(2 * len(recent), partial(replay.add, recent))
-    return replay.result()
+        # A `shape` hook is asked, too.
+        return limit.run(1, replay.result), replay.decision_us()
 
 
 def explained(
@@ -65,6 +69,15 @@ def explained(
         policies = limit.run(1, lambda: load_bundle(bundle))
         now = Now(at_us or message.accepted_at_us)
         return limit.run(1, lambda: explain(policies, message, pools, now))
+
+
+def limits_of(pools: Sequence[Pool], engine_settings: str) -> Limits:
+    """What the engine would let each path send; ``engine_settings``: its JSON."""
+
+    def rate_of(site: str) -> float:
+        return path_limits(engine_settings, site, "" if "." in site else site)[3]
+
+    return Limits({pool.name: pool.sources for pool in pools}, rate_of)
 
 
 class Made(msgspec.Struct, frozen=True):
