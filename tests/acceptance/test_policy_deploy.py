@@ -104,7 +104,7 @@ def test_explain_and_replay_over_what_was_sent(postalynk: Postalynk, tmp_path: P
     assert [read["name"] for read in told["reads"]] == ["msg.priority", "msg.rcpt.domain"]
     assert (told["pool"], told["line"]) == ("high", "policy.py:9")
     (made,) = told["attempts"]
-    assert (made["kind"], made["pool"], made["site"]) == ("delivered", "high", "127.0.0.1")
+    assert (made["kind"], made["pool"], made["site"]) == ("delivered", "high", "rcpt.example")
     assert made["explanation"]["source"] == "return TO_HIGH", "what the policy in force did"
     (first, _) = postalynk.ask("why", urgent)["deliveries"]
     assert first["events"][0]["policy"]["explanation"] == made["explanation"]
