@@ -142,11 +142,10 @@ class Process:
         opened.push_async_callback(asyncio.to_thread, worker.drain, DRAIN_S)
         canary = CanaryWatch(queue, control, parts)
         self._run_beside(opened, _watch(canary))
-        loop = asyncio.get_running_loop()
         self.operations = LiveOperations(
             queue,
             control,
-            LiveParts(parts, worker, recorder, reader, loop, canary),
+            LiveParts(parts, worker, recorder, reader, asyncio.get_running_loop(), canary),
             settings,
         )
         parts.metrics.watch_queue(
