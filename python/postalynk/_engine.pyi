@@ -217,6 +217,26 @@ def routing_records(batch: RecordBatch | Sequence[_Row]) -> list[_RoutingRecord]
 def providers() -> list[str]:
     """Every mailbox provider that has a name here, sorted."""
 
+def path_limits(settings_json: str, site: str, provider: str) -> tuple[int, int, str, float]:
+    """What holds on a path from one source: (connections, messages a connection, rate, the rate in
+    messages a second, infinite for no limit).
+
+    ``settings_json``: the engine's settings; ``provider``: empty for none. Raises EngineError.
+    """
+
+@final
+class TokenBucket:
+    """The bucket that limits a path (`rust/throttle`), with the caller's clock.
+
+    ``rate``: ``100/s``, ``600/m,max_burst=10``, ``unlimited``; ValueError for anything else.
+    """
+
+    def __new__(cls, rate: str) -> Self: ...
+    def take(self, now_us: int, n: int) -> int | None:
+        """Take ``n`` tokens; None when they were granted, else when they will be, in the caller's
+        microseconds, and nothing was taken.
+        """
+
 def partition_of(org: str, partitions: int) -> int: ...
 def new_message_id(now_ms: int) -> bytes:
     """A fresh UUIDv7 (RFC 9562 section 5.7), 16 bytes."""
@@ -284,7 +304,7 @@ class EventColumns:
         (text), at_us, recorded_at_us, address, due_at_us, reason, and those of Attempt by their
         names in the schema (pool, source, site, mx, peer, reply_code, enhanced, reply, class,
         phase, tls, connect_us, mail_us, dot_us, total_us, policy_version, route_reason, fallback,
-        size_bytes, tls_refused, relay, transcript).
+        size_bytes, tls_refused, relay, transcript, explanation).
         """
 
 @final
@@ -476,6 +496,8 @@ class RouteBatch:
     def __len__(self) -> int: ...
     def __getitem__(self, key: int, /) -> Delivery: ...
     def deliveries(self) -> list[Delivery]: ...
+    def explain(self, index: int, text: str) -> None:
+        """Note why the delivery at ``index`` goes where it goes; its attempt's event tells it."""
 
 @final
 class Failure:

@@ -13,13 +13,15 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import msgspec
 
 from postalynk.errors import SettingsError
 
 ENV_PREFIX = "POSTALYNK_"
+LISTS = frozenset({"dns.servers", "policy.explain_organizations"})
+"""Settings that are lists: separated by commas in the environment."""
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,6 +154,10 @@ class Policy(Section, frozen=True):
     """The directory of the Python policy; empty: the default policy shipped with Postalynk."""
     budget_ms: float = 5.0
     """Time a hook may take per delivery, averaged over a batch, before the fallback is taken."""
+    explain_one_in: int = 1_000
+    """Of so many decisions one is explained, and shown by `postalynk why`; 0: none."""
+    explain_organizations: tuple[str, ...] = ()
+    """Organizations whose every decision is explained."""
 
 
 class Control(Section, frozen=True):
@@ -246,8 +252,7 @@ def _put(tree: dict[str, Any], keys: list[str], text: str, variable: str) -> Non
         node = node.setdefault(key, {})
         if not isinstance(node, dict):
             raise SettingsError(f"{variable} sets a key below a plain value", fix="unset it")
-    section = get_type_hints(Settings).get(keys[0])
-    is_list = section is Dns and keys[-1] == "servers"
+    is_list = ".".join(keys) in LISTS
     node[keys[-1]] = [item.strip() for item in text.split(",") if item.strip()] if is_list else text
 
 

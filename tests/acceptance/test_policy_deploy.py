@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import Postalynk, Sink
+from postalynk.policy import read_bundle
+from postalynk.routing import is_candidate
+from tests.support.processes import Postalynk, Sink, wait_for
 
 ROUTE = """\
 from postalynk.policy import Message, Now, Pools, Route, policy
@@ -39,7 +41,8 @@ def route(msg: Message, pools: Pools, now: Now) -> Route:
 
 @pytest.fixture
 def postalynk(sink: Sink, tmp_path: Path) -> Iterator[Postalynk]:
-    target = Postalynk(tmp_path / "up", sink.address)
+    environ = {"POSTALYNK_POLICY__EXPLAIN_ONE_IN": "1"}
+    target = Postalynk(tmp_path / "up", sink.address, environ=environ)
     try:
         yield target.start().prepare()
     finally:
@@ -100,6 +103,14 @@ def test_explain_and_replay_over_what_was_sent(postalynk: Postalynk, tmp_path: P
     told = postalynk.ask("policy", "explain", urgent, "--candidate", str(directory))
     assert [read["name"] for read in told["reads"]] == ["msg.priority", "msg.rcpt.domain"]
     assert (told["pool"], told["line"]) == ("high", "policy.py:9")
+    (made,) = told["attempts"]
+    assert (made["kind"], made["pool"], made["site"]) == ("delivered", "high", "rcpt.example")
+    assert made["explanation"]["source"] == "return TO_HIGH", "what the policy in force did"
+    (first, _) = postalynk.ask("why", urgent)["deliveries"]
+    assert first["events"][0]["policy"]["explanation"] == made["explanation"]
+    shown = postalynk.command("policy", "explain", urgent).stdout
+    assert "attempt 1: delivered" in shown
+    assert "decided at policy.py" in postalynk.command("why", urgent).stdout
     told = postalynk.ask("policy", "explain", urgent, "--to", "eve@other.example")
     assert told["source"] == "return TO_HIGH"
     file = tmp_path / "message.json"
@@ -112,6 +123,8 @@ def test_explain_and_replay_over_what_was_sent(postalynk: Postalynk, tmp_path: P
     done = postalynk.command(*replay, "--html", str(page), "--json")
     assert done.returncode == 1, "one of eight is more than 12%"
     live = json.loads(done.stdout)
+    assert min(live.pop("decision_us").values()) > 0
+    assert live["exceeded"] == []
     assert (live["deliveries"], live["changed"], live["share"]) == (8, 1, 0.125)
     (change,) = live["changes"]
     assert (change["before"], change["after"], change["lane"]) == ("high", "default", "high")
@@ -125,4 +138,73 @@ def test_explain_and_replay_over_what_was_sent(postalynk: Postalynk, tmp_path: P
     assert postalynk.stop() == 0
     postalynk.ask("policy", "rollback")
     stopped = postalynk.command(*replay, "--json")
-    assert json.loads(stopped.stdout) == live, "the same table when nothing runs"
+    again = json.loads(stopped.stdout)
+    del again["decision_us"]
+    assert again == live, "the same table when nothing runs"
+
+
+BROKEN = """\
+from postalynk.policy import Message, Now, Pools, Route, policy
+
+
+@policy.route
+def route(msg: Message, pools: Pools, now: Now) -> Route:
+    raise ValueError("a mistake no test of its author met")
+"""
+
+
+def an_organization(postalynk: Postalynk, version: str, *, is_tried: bool) -> str:
+    """An API key of an organization that the canary decides about, or does not, at half of them."""
+    number = 0
+    while True:
+        number += 1
+        made = postalynk.ask("org", "create", f"Acme {number}")
+        if is_candidate(version, 0.5, made["org"]) == is_tried:
+            domain = f"acme-{number}-{is_tried}.example".lower()
+            postalynk.ask("domain", "add", domain, "--org", made["org"])
+            return f"{domain} {made['api_key']}"
+
+
+def test_a_canary_that_fails_is_taken_back(postalynk: Postalynk, tmp_path: Path) -> None:
+    """A candidate that raises decides for half of the organizations, until its failures are seen.
+
+    What holds: each delivery names the version of its organization's arm (G4), all are delivered,
+    and the version in force decides for everybody afterwards.
+    """
+    directory = tmp_path / "policy"
+    directory.mkdir()
+    (directory / "policy.py").write_text(ROUTE.format(pool="default", reason="in force"))
+    kept = postalynk.ask("policy", "deploy", str(directory))["in_force"]
+    (directory / "policy.py").write_text(BROKEN)
+    tried = read_bundle(directory).version
+    listed = postalynk.ask("policy", "deploy", str(directory), "--canary", "50%")
+    assert (listed["running"], listed["running_canary"]) == (kept, tried)
+
+    def mail(whose: str, recipients: int) -> dict[str, Any]:
+        domain, key = whose.split()
+        email = {"from": f"a@{domain}", "subject": "Hello", "text": "Hi"}
+        to = [f"ada{number}@rcpt.example" for number in range(recipients)]
+        status, answer = postalynk.request("POST", "/emails", email | {"to": to}, key=key)
+        assert status in {200, 202}, answer
+        postalynk.wait_states(answer["id"], *["delivered"] * recipients, key=key)
+        deliveries = postalynk.ask("why", answer["id"])["deliveries"]
+        decisions = [delivery["events"][0]["policy"] for delivery in deliveries]
+        assert all(decision == decisions[0] for decision in decisions)
+        first: dict[str, Any] = decisions[0]
+        return first
+
+    canaries = an_organization(postalynk, tried, is_tried=True)
+    others = an_organization(postalynk, tried, is_tried=False)
+    assert mail(others, 40)["version"] == kept
+    decision = mail(canaries, 40)
+    assert (decision["version"], decision["is_fallback"]) == (tried, True)
+    assert postalynk.ask("policy", "list")["canary"] is not None, "40 are no evidence"
+    for _ in range(2):
+        mail(others, 40)
+        mail(canaries, 40)
+    wait_for(lambda: postalynk.ask("policy", "list")["canary"] is None, "the canary goes")
+    listed = postalynk.ask("policy", "list")
+    assert (listed["in_force"], listed["running"], listed["running_canary"]) == (kept, kept, "")
+    assert f"{tried} taken back: failed" in listed["ended"]
+    assert postalynk.metric("postalynk_policy_rollbacks_total") == 1
+    assert mail(canaries, 1)["version"] == kept

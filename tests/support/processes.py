@@ -273,11 +273,11 @@ class Postalynk:
             return None
         return int(lines[0])
 
-    def wait_states(self, message_id: str, *states: str) -> None:
+    def wait_states(self, message_id: str, *states: str, key: str | None = None) -> None:
         """Until its deliveries are in these states, in the order of its recipients."""
 
         def found() -> list[str]:
-            answer = self.request("GET", f"/emails/{message_id}")[1]
+            answer = self.request("GET", f"/emails/{message_id}", key=key)[1]
             return [delivery["state"] for delivery in answer.get("deliveries", [])]
 
         wait_for(lambda: found() == list(states), f"{message_id} {states}, it is {found()}")

@@ -49,6 +49,11 @@ def _lines(event: dict[str, Any], began: datetime) -> list[str]:
         fallback = ", the fallback" if policy["is_fallback"] else ""
         reason = f" because {policy['reason']}" if policy["reason"] else ""
         lines.append(f"  pool {path['pool']}{fallback}{reason} (policy {policy['version']})")
+    if told := policy.get("explanation"):
+        lines.append(f"  decided at {told['line']}: {told['source'] or told['answer']}")
+        lines += [f"    {read['name']}  {read['value']}" for read in told["reads"]]
+        if not told["is_repeatable"]:
+            lines.append("    asked again it answered otherwise: see docs/policy/PL102.md")
     if path["peer"]:
         took = event["latency_us"]["total"] / 1000
         tls = event["tls"]["used"] or "plaintext"

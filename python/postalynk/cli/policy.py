@@ -83,16 +83,35 @@ def list_(*, common: Common = COMMON) -> None:
 
 
 @policy.command
-def deploy(directory: Place, *, common: Common = COMMON) -> int:
+def deploy(directory: Place, *, canary: str = "", common: Common = COMMON) -> int:
     """Check a policy and put it in force; a running worker takes it at its next batch.
 
     It takes precedence over ``policy.path``. The five deployed last are kept.
+
+    Parameters
+    ----------
+    canary
+        The share of the organizations it decides for, such as 5%, until it is promoted. It is taken
+        back by itself when it defers, bounces or fails more than the policy in force.
     """
+    from postalynk.cli.policy_replay import share
+
+    try:
+        part = share(canary) if canary else None
+    except ValueError as error:
+        raise ControlError(str(error)) from error
     bundle = _read(directory)
     if _check(bundle, common, is_quiet=True):
         return 1
-    _show(ask(common.settings(), "deploy_policy", files=_encoded(bundle.content)), common)
+    files = _encoded(bundle.content)
+    _show(ask(common.settings(), "deploy_policy", files=files, canary_share=part), common)
     return 0
+
+
+@policy.command
+def promote(*, common: Common = COMMON) -> None:
+    """Put the canary in force for every organization."""
+    _show(ask(common.settings(), "promote_policy"), common)
 
 
 @policy.command
@@ -101,7 +120,8 @@ def rollback(
 ) -> None:
     """Put the policy deployed before in force again, or the version named.
 
-    Before the first deployed one there is the policy of ``policy.path``.
+    While a canary is on trial it goes, and nothing else changes. Before the first deployed one
+    there is the policy of ``policy.path``.
     """
     _show(ask(common.settings(), "roll_back_policy", version=version), common)
 
@@ -237,6 +257,23 @@ def _tell(told: dict[str, Any]) -> None:
     out.print(chosen + (f" because {told['reason']}" if told["reason"] else ""), markup=False)
     if not told["is_repeatable"]:
         out.print("Asked again it answered otherwise: see docs/policy/PL102.md", markup=False)
+    for made in told.get("attempts", []):
+        _tell_attempt(made, told["version"])
+
+
+def _tell_attempt(made: dict[str, Any], version: str) -> None:
+    """What the engine did with the decision of one attempt."""
+    whose = "" if made["version"] in ("", version) else f", decided by {made['version']}"
+    out.print(f"attempt {made['attempt']}: {made['kind']}{whose}", markup=False)
+    if made["pool"]:
+        fallback = ", the fallback" if made["is_fallback"] else ""
+        why = f" because {made['reason']}" if made["reason"] else ""
+        place = f" from {made['source']}" if made["source"] else ""
+        out.print(f"  pool {made['pool']}{fallback}{place} to {made['site']}{why}", markup=False)
+    if made["outcome"]:
+        out.print(f"  {made['outcome']}".replace("\n", " / "), markup=False)
+    if stored := made["explanation"]:
+        out.print(f"  then: {stored['line']}  {stored['source'] or stored['answer']}", markup=False)
 
 
 def _deployed(common: Common, version: str | None) -> dict[str, bytes]:
@@ -301,12 +338,19 @@ def _show(listed: dict[str, Any], common: Common) -> None:
     if common.json:
         emit_json(listed)
         return
-    rows = [
-        {**row, "": "in force" if row["version"] == listed["in_force"] else ""}
-        for row in reversed(listed["deployed"])
-    ]
+    canary = listed.get("canary")
+    roles = {canary["version"]: f"canary, {canary['share']:.1%}"} if canary else {}
+    roles[listed["in_force"]] = "in force"
+    rows = [{**row, "": roles.get(row["version"], "")} for row in reversed(listed["deployed"])]
     table(rows, ["version", "deployed_at", "files", ""], empty="No policy is deployed.")
     if not listed["in_force"]:
         out.print("In force is the policy of policy.path.")
+    if canary and "candidate" in canary:
+        for name, whose in (("candidate", "Canary"), ("elsewhere", "Elsewhere")):
+            counts = ", ".join(f"{what} {count}" for what, count in canary[name].items())
+            out.print(f"{whose}: {counts}.", markup=False)
+    if listed.get("ended"):
+        out.print(f"The last trial: {listed['ended']}.", markup=False)
     if running := listed.get("running"):
-        out.print(f"The worker runs {running}.", markup=False)
+        beside = f" and the canary {listed['running_canary']}" if listed["running_canary"] else ""
+        out.print(f"The worker runs {running}{beside}.", markup=False)

@@ -354,20 +354,37 @@ class Control:
 
     # --- policies -----------------------------------------------------------------------------
 
-    def deploy_policy(self, bundle: Bundle) -> PolicyInForce:
+    def deploy_policy(self, bundle: Bundle, canary_share: float | None = None) -> PolicyInForce:
         """Put a bundle in force; the `KEPT_POLICIES` deployed last are kept.
 
-        It is loaded first, so what is in force can be loaded; raises PolicyError with file and
-        line. Deploying what is in force changes nothing but its place among the kept.
+        With ``canary_share`` (more than 0, less than 1) it decides for that share of the
+        organizations only, until it is promoted or taken back. It is loaded first, so what is in
+        force can be loaded; raises PolicyError with file and line. Deploying what is in force
+        changes nothing but its place among the kept. A canary that was on trial is so no more.
         """
+        if canary_share is not None and not 0 < canary_share < 1:
+            raise ControlError(
+                f"a canary cannot have {canary_share:.0%} of the organizations",
+                fix="use more than 0% and less than 100%",
+            )
         load_bundle(bundle)
         version = bundle.version
         with self._lock:
             snapshot = self.directory.snapshot
-            kept = [known for known in snapshot.in_force.kept if known != version] + [version]
-            kept, gone = kept[-KEPT_POLICIES:], kept[:-KEPT_POLICIES]
-            now_us = self._clock()
+            before, now_us = snapshot.in_force, self._clock()
+            if canary_share is not None and version == before.current:
+                raise ControlError(f"the policy {version} is in force already", fix="change it")
+            kept, gone = _kept([*before.kept, version], before.current if canary_share else version)
             in_force = PolicyInForce(current=version, kept=kept, created_at_us=now_us)
+            if canary_share is not None:
+                in_force = PolicyInForce(
+                    current=before.current,
+                    kept=kept,
+                    canary=version,
+                    canary_share=canary_share,
+                    canary_since_us=now_us,
+                    created_at_us=now_us,
+                )
             # The bundle before what names it, and that before the oldest goes.
             self._write(
                 DeployedPolicy(policy=version, files=dict(bundle.content), created_at_us=now_us)
@@ -378,27 +395,59 @@ class Control:
                     self._remove(value)
         return in_force
 
+    def promote_policy(self) -> PolicyInForce:
+        """Let the canary decide for everybody; raises ControlError when none is on trial."""
+        with self._lock:
+            in_force = self.directory.snapshot.in_force
+            if not in_force.canary:
+                raise ControlError("no canary is on trial", fix="postalynk policy list")
+            return self._put_in_force(in_force.canary, f"{in_force.canary} promoted")
+
+    def end_canary(self, version: str, why: str) -> bool:
+        """Take this canary back, if it is still on trial; whether it was."""
+        with self._lock:
+            in_force = self.directory.snapshot.in_force
+            if in_force.canary != version:
+                return False
+            self._put_in_force(in_force.current, f"{version} taken back: {why}")
+            return True
+
     def roll_back_policy(self, version: str | None = None) -> PolicyInForce:
         """Put a kept bundle in force again: the one named, else the one deployed before.
 
-        Before the first of the kept there is the policy of ``policy.path``.
+        While a canary is on trial and none is named, the canary goes. Before the first of the kept
+        there is the policy of ``policy.path``.
         """
         with self._lock:
             in_force = self.directory.snapshot.in_force
-            kept = in_force.kept
+            kept, ended = in_force.kept, ""
+            if in_force.canary:
+                ended = f"{in_force.canary} taken back by the operator"
             if version is None:
-                if not in_force.current:
+                if in_force.canary:
+                    version = in_force.current
+                elif not in_force.current:
                     raise ControlError(
                         "no deployed policy is in force", fix="postalynk policy list"
                     )
-                place = kept.index(in_force.current)
-                version = kept[place - 1] if place else ""
+                else:
+                    place = kept.index(in_force.current)
+                    version = kept[place - 1] if place else ""
             elif version not in kept:
                 raise ControlError(
                     f"the policy {version[:40]!r} is not kept", fix="postalynk policy list"
                 )
-            changed = PolicyInForce(current=version, kept=kept, created_at_us=self._clock())
-            self._write(changed)
+            return self._put_in_force(version, ended)
+
+    def _put_in_force(self, version: str, ended: str) -> PolicyInForce:
+        """Everybody's version, no canary; the lock is held."""
+        changed = PolicyInForce(
+            current=version,
+            kept=self.directory.snapshot.in_force.kept,
+            ended=ended,
+            created_at_us=self._clock(),
+        )
+        self._write(changed)
         return changed
 
     # --- the one way to change anything -------------------------------------------------------
@@ -431,6 +480,19 @@ class Control:
                 log.exception(
                     "a listener of control changes failed", changed=[k.decode() for k in changes]
                 )
+
+
+def _kept(deployed: list[str], in_force: str) -> tuple[list[str], list[str]]:
+    """The versions to keep, in order of their last deployment, and those that go."""
+    newest = deployed[-1]
+    kept = [known for known in deployed[:-1] if known != newest] + [newest]
+    gone: list[str] = []
+    while len(kept) > KEPT_POLICIES:
+        # Never what decides now, and never the candidate.
+        old = next(known for known in kept if known not in (in_force, newest))
+        kept.remove(old)
+        gone.append(old)
+    return kept, gone
 
 
 def _check_slug(what: str, name: str) -> None:

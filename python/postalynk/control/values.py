@@ -129,6 +129,14 @@ class PolicyInForce(Value, frozen=True, kw_only=True):
     """A version of `kept`; empty: the policy of ``policy.path``."""
     kept: list[str]
     """In the order they were deployed, the oldest first."""
+    canary: str = ""
+    """A version of `kept` that decides for some organizations; empty: none is on trial."""
+    canary_share: float = 0.0
+    """Of the organizations, 0 to 1."""
+    canary_since_us: int = 0
+    """When its trial began."""
+    ended: str = ""
+    """How the trial before ended, in words."""
 
 
 V = TypeVar("V", bound=Value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -40,14 +40,7 @@ class Metrics:
         self.rejected = Counter(
             "postalynk_rejected", "Messages refused at accept", ["reason"], registry=r
         )
-        # Any: the fallback route or schedule was taken (G4). Lines are those of the policy's files,
-        # so the label is bounded by the policy's length.
-        self.policy_errors = Counter(
-            "postalynk_policy_errors",
-            "Decisions taken by the fallback because the policy failed",
-            ["hook", "function", "line"],
-            registry=r,
-        )
+        self._policy(r)
         # Any: look at `postalynk dlq ls`.
         self.dead_letters = Counter(
             "postalynk_dead_letters", "Records put into email.dlq", ["reason"], registry=r
@@ -67,6 +60,40 @@ class Metrics:
         # Any: a worker could not commit for a session timeout.
         self.fenced = Counter(
             "postalynk_fenced", "Times a worker stopped starting deliveries", registry=r
+        )
+
+    def _policy(self, r: CollectorRegistry) -> None:
+        # Any: the fallback route or schedule was taken (G4). Lines are those of the policy's files,
+        # so the label is bounded by the policy's length.
+        self.policy_errors = Counter(
+            "postalynk_policy_errors",
+            "Decisions taken by the fallback because the policy failed",
+            ["hook", "function", "line"],
+            registry=r,
+        )
+        # While a canary is on trial: compare `deferred`, `bounced` and `failed` to `attempts`.
+        self.policy_trial = Counter(
+            "postalynk_policy_trial",
+            "First attempts since the canary's trial began, by arm and by what became of them",
+            ["arm", "what"],
+            registry=r,
+        )
+        # 0 for weeks: nobody tries anything; above 0 for weeks: somebody forgot to promote.
+        self.policy_canary_share = Gauge(
+            "postalynk_policy_canary_share",
+            "Share of the organizations for which a canary decides",
+            registry=r,
+        )
+        # Any: the candidate is worse; `postalynk policy list` says how.
+        self.policy_rollbacks = Counter(
+            "postalynk_policy_rollbacks", "Canaries taken back automatically", registry=r
+        )
+        # Any: a hook reads what it is not given; the log names it (PL102).
+        self.policy_impure = Counter(
+            "postalynk_policy_impure",
+            "Decisions that came out differently when asked again",
+            ["function"],
+            registry=r,
         )
 
     def watch_queue(self, depths: Callable[[], Iterable[QueueDepth]]) -> None:

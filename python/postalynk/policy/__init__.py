@@ -32,7 +32,7 @@ from postalynk.policy.answers import Add, HeaderOp, Remove, Retry, Route, Set, S
 from postalynk.policy.bundle import Bundle, made_of, read_bundle
 from postalynk.policy.hooks import policy
 from postalynk.policy.limits import LADDER, Shape, Tls, Warmup
-from postalynk.policy.load import DEFAULT, DEV, Hook, Policies, load, load_bundle
+from postalynk.policy.load import DEFAULT, DEV, Canary, Hook, Policies, load, load_bundle
 from postalynk.policy.moment import Now
 from postalynk.policy.pools import PathState, Pool, Pools
 from postalynk.policy.surface import (
@@ -55,6 +55,7 @@ __all__ = [
     "Add",
     "Attempt",
     "Bundle",
+    "Canary",
     "HeaderOp",
     "Hook",
     "Incoming",

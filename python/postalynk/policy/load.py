@@ -20,6 +20,7 @@ import inspect
 import sys
 import threading
 import traceback
+from copy import copy
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -68,6 +69,14 @@ class Hook(NamedTuple):
         return str(self.function.__name__)
 
 
+class Canary(NamedTuple):
+    """A candidate beside the version in force."""
+
+    policies: Policies
+    share: float
+    """Of the organizations, 0 to 1."""
+
+
 class Policies:
     """The hooks of one loaded version."""
 
@@ -93,6 +102,14 @@ class Policies:
         """Everybody's `retry`."""
         self.has_variants = any(org for kind, org in self.hooks if kind in _SHIPPED)
         """Whether some organization has a `route` or a `retry` of its own."""
+        self.canary: Canary | None = None
+        """A candidate that decides for some organizations in place of this version."""
+
+    def beside(self, canary: Canary | None) -> Policies:
+        """This version with that candidate: one value, so a batch sees both or neither."""
+        both = copy(self)
+        both.canary = canary
+        return both
 
     def hook(self, kind: Kind, org: str | None = None) -> Hook | None:
         """The hook of an organization: its own, else everybody's; None: there is neither."""

@@ -2,10 +2,13 @@
 
 `draw` settles a split, `schedule` the time of the next attempt, `resolve` a batch of deliveries;
 `limits` what `shape` and `warmup` say;
-`explain` watches one decision, `replay` compares two policies over what the log recorded.
+`explain` watches one decision, `replay` compares two policies over what the log recorded; while a
+candidate is on trial, `arms` says who decides for whom and `trial` whether it must go.
 Equal inputs give equal outputs in every process, whatever ``PYTHONHASHSEED`` is.
 """
 
+from postalynk.routing.arms import arms, is_candidate, policies_for, resolve_arms
+from postalynk.routing.demand import Exceeded, Limits
 from postalynk.routing.draw import draw
 from postalynk.routing.explain import Explanation, explain
 from postalynk.routing.limits import Asked, Plans, Said, Shapes, asked_of, plans, shapes
@@ -21,15 +24,18 @@ from postalynk.routing.resolve import (
     nonsense,
 )
 from postalynk.routing.schedule import Failed, due_at
+from postalynk.routing.trial import Tally, verdict
 
 __all__ = [
     "FALLBACK_RETRY",
     "Asked",
+    "Exceeded",
     "Explanation",
     "Failed",
     "Fault",
     "Interrupted",
     "Plans",
+    "Limits",
     "RecordedMessage",
     "Replay",
     "Replayed",
@@ -39,6 +45,8 @@ __all__ = [
     "Said",
     "Shapes",
     "asked_of",
+    "Tally",
+    "arms",
     "deliveries",
     "draw",
     "due_at",
@@ -46,4 +54,8 @@ __all__ = [
     "nonsense",
     "plans",
     "shapes",
+    "is_candidate",
+    "policies_for",
+    "resolve_arms",
+    "verdict",
 ]

@@ -3,8 +3,8 @@
 **Model.** The hook is run once on proxies that note each attribute as it is read, under a trace
 that notes the lines of the policy's own files; then the delivery is resolved as a worker would. The
 two answers are compared: a hook that answers differently to the same question is not repeatable.
-**Cost.** Some ten microseconds; the worker never does this.
-**Not here.** What the engine did with the answer: ``postalynk why`` tells that.
+**Cost.** Some ten microseconds; the worker does this for a sample.
+**Not here.** What the engine did with the answer: the attempts' events tell that.
 """
 
 from __future__ import annotations
@@ -133,8 +133,7 @@ class _View:
             return _View(value, path, self._log)
         if name == "tags":
             return _Tags(value, path, self._log)
-        self._log.append(Read(path, repr(value)))
-        return value
+        return _noted(path, value, self._log)
 
 
 class _Tags(dict[str, str]):
@@ -172,6 +171,9 @@ class _Pools:
         self._log.append(Read(f"{name!r} in pools", repr(name in self._pools)))
         return name in self._pools
 
+    def __getitem__(self, name: str) -> Any:
+        return _View(self._pools[name], f"pools[{name!r}]", self._log)
+
     def __iter__(self) -> Any:
         self._log.append(Read("pools", repr(list(self._pools))))
         return iter(self._pools)
@@ -190,15 +192,18 @@ class _Now:
         self._now, self._log = now, log
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._now, name)
-        if not callable(value):
-            self._log.append(Read(f"now.{name}", repr(value)))
-            return value
+        return _noted(f"now.{name}", getattr(self._now, name), self._log)
 
-        def call(*arguments: Any) -> Any:
-            answer = value(*arguments)
-            asked = ", ".join(map(repr, arguments))
-            self._log.append(Read(f"now.{name}({asked})", repr(answer)))
-            return answer
 
-        return call
+def _noted(path: str, value: Any, log: list[Read]) -> Any:
+    """Note a value as it is read, a method as it is called."""
+    if not callable(value):
+        log.append(Read(path, repr(value)))
+        return value
+
+    def call(*arguments: Any) -> Any:
+        answer = value(*arguments)
+        log.append(Read(f"{path}({', '.join(map(repr, arguments))})", repr(answer)))
+        return answer
+
+    return call

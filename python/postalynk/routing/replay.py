@@ -5,21 +5,25 @@
 accepted, with the pools of today. What differs is counted by site, lane, and the two pools.
 **Law `same`.** A bundle replayed against itself changes nothing.
 **Law `order`.** The table does not depend on the order in which the records are read.
-**Not here.** What receivers would have replied, rate limits, retries: only what the policy decides.
+**Limits.** The candidate's decisions are counted per path and minute too, and held against what the
+paths may send (`demand`).
+**Not here.** What receivers would have replied, retries: only what the policy decides.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from math import inf
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from postalynk.policy import Now
+from postalynk.routing.demand import Demand, Exceeded, Limits, shaped
 from postalynk.routing.resolve import Resolver, RouteSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from postalynk.policy import Policies, Pools
     from postalynk.routing.recorded import RecordedMessage
@@ -59,12 +63,30 @@ class Replayed(msgspec.Struct, frozen=True):
     failures_after: int
     changes: list[Change]
     """The most frequent first."""
+    exceeded: list[Exceeded]
+    """Paths that the candidate asks for more than they may send, the longest wait first."""
+    exceeded_before: list[Exceeded]
+    """Those that the baseline does."""
 
 
 class Replay:
     """Counts page after page; `result` at the end."""
 
-    def __init__(self, baseline: Policies, candidate: Policies, pools: Pools) -> None:
+    def __init__(
+        self,
+        baseline: Policies,
+        candidate: Policies,
+        pools: Pools,
+        limits: Limits | None = None,
+        clock_ns: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """``limits``: None: paths may send whatever they are asked for; ``clock_ns``: for
+        `decision_us`.
+        """
+        self._limits = limits or Limits({}, lambda _site: inf)
+        self._clock_ns = clock_ns
+        self._spent_ns = [0, 0]
+        self._demands = (Demand(), Demand())
         self._baseline = Resolver(baseline)
         self._candidate = Resolver(candidate)
         self._pools = pools
@@ -97,11 +119,34 @@ class Replay:
             self._failures[0],
             self._failures[1],
             sorted(changes, key=lambda change: (-change.deliveries, change)),
+            self._exceeded(1),
+            self._exceeded(0),
         )
 
+    def decision_us(self) -> tuple[float, float]:
+        """Microseconds a decision of the baseline and of the candidate; no part of the table."""
+        before, after = (round(ns / 1e3 / max(1, self._count), 3) for ns in self._spent_ns)
+        return before, after
+
+    def _exceeded(self, which: int) -> list[Exceeded]:
+        policies = (self._baseline, self._candidate)[which].policies
+        rate_of = shaped(policies, self._limits)
+        return self._demands[which].exceeded(self._limits.sources, rate_of)
+
     def _compare(self, messages: Sequence[RecordedMessage], now: Now) -> None:
+        began = self._clock_ns()
         before = self._baseline.resolve(messages, self._pools, now)
+        between = self._clock_ns()
         after = self._candidate.resolve(messages, self._pools, now)
+        ended = self._clock_ns()
+        self._spent_ns[0] += between - began
+        self._spent_ns[1] += ended - between
+        sites = [message.rcpt.site for message in messages]
+        for demand, resolved in zip(self._demands, (before, after), strict=True):
+            for (choice, site), count in Counter(zip(resolved.choice, sites, strict=True)).items():
+                pool, _, not_before_us, *_ = resolved.routes[choice]
+                due_us = max(now.at_us, not_before_us)
+                demand.add(pool, site, due_us // _MINUTE_US, count)
         self._count += len(messages)
         self._failures[0] += len(before.faults)
         self._failures[1] += len(after.faults)

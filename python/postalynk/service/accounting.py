@@ -99,6 +99,11 @@ def depth(queue: Queue) -> list[LaneDepth]:
 
 def read_since(queue: Queue, topics: tuple[str, ...], since_us: int) -> Iterator[RecordBatch]:
     """All records appended at or after that time (microseconds), to the ends of now."""
+    yield from read(queue, topics, positions_since(queue, topics, since_us))
+
+
+def positions_since(queue: Queue, topics: tuple[str, ...], since_us: int) -> dict[Position, int]:
+    """Per partition, the offset of the first record appended at or after that time."""
     start = {}
     consumer = queue.consumer("", topics)
     try:
@@ -111,7 +116,7 @@ def read_since(queue: Queue, topics: tuple[str, ...], since_us: int) -> Iterator
             start[position] = max(0, start[position] - behind)
     finally:
         consumer.close()
-    yield from read(queue, topics, start)
+    return start
 
 
 def read(

@@ -26,6 +26,7 @@ from postalynk.queue import open_queue
 from postalynk.queue.native import EmbeddedQueue
 from postalynk.recorder.projection import Recorder
 from postalynk.service import accounting, dead_letter, policies, replaying
+from postalynk.service.canary import CanaryWatch
 from postalynk.service.client import Client, control_directory
 from postalynk.service.rotation import key_waits
 from postalynk.settings import Settings
@@ -50,6 +51,7 @@ NAMES = frozenset(
         "list_pools",
         "list_sources",
         "policy_files",
+        "promote_policy",
         "queue_state",
         "redrive",
         "replay_policy",
@@ -75,9 +77,12 @@ LIVE_NAMES = NAMES | {
 class Operations:
     """Operations over the queue and the control state in it."""
 
-    def __init__(self, queue: EmbeddedQueue, control: Control) -> None:
+    def __init__(
+        self, queue: EmbeddedQueue, control: Control, settings: Settings | None = None
+    ) -> None:
         self._queue = queue
         self._control = control
+        self._engine_settings = _limits_json(settings or Settings())
 
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
         """Carry out one operation by name; raises ControlError for an unknown one."""
@@ -195,9 +200,16 @@ class Operations:
         """Deployed versions, the oldest first, and the one in force."""
         return policies.listed(self._control.directory)
 
-    def deploy_policy(self, files: dict[str, str]) -> dict[str, Any]:
-        """Put a bundle in force; ``files``: name → content in base64."""
-        self._control.deploy_policy(policies.received(files))
+    def deploy_policy(
+        self, files: dict[str, str], canary_share: float | None = None
+    ) -> dict[str, Any]:
+        """Put a bundle in force, for everybody or on trial; ``files``: name → content in base64."""
+        self._control.deploy_policy(policies.received(files), canary_share)
+        return self.list_policies()
+
+    def promote_policy(self) -> dict[str, Any]:
+        """Let the canary decide for everybody."""
+        self._control.promote_policy()
         return self.list_policies()
 
     def roll_back_policy(self, version: str | None) -> dict[str, Any]:
@@ -208,16 +220,23 @@ class Operations:
     def explain_policy(
         self, files: dict[str, str], message_id: str, to: str | None, at_us: int | None
     ) -> Any:
-        """Why a policy sends a recorded message where it does."""
+        """Why a policy sends a recorded message where it does, and what became of it."""
         bundle = policies.received(files)
-        return replaying.explained(self._queue, bundle, self._pools(), message_id, to, at_us)
+        told = replaying.explained(self._queue, bundle, self._pools(), message_id, to, at_us)
+        message = replaying.recorded(self._queue, message_id, to)
+        attempts = replaying.attempts(self._queue, message)
+        return {**msgspec.to_builtins(told), "attempts": msgspec.to_builtins(attempts)}
 
     def replay_policy(
         self, baseline: dict[str, str], candidate: dict[str, str], since_us: int
     ) -> Any:
         """What a candidate would change of the decisions about retained records."""
         before, after = (policies.received(files) for files in (baseline, candidate))
-        return replaying.replayed(self._queue, before, after, self._pools(), since_us)
+        limits = replaying.limits_of(self._control.directory.pools(), self._engine_settings)
+        known = (self._pools(), limits)
+        table, took = replaying.replayed(self._queue, before, after, known, since_us)
+        spent = dict(zip(("baseline", "candidate"), took, strict=True))
+        return {**msgspec.to_builtins(table), "decision_us": spent}
 
     def _pools(self) -> Pools:
         return Pools(self._control.directory.members())
@@ -264,6 +283,7 @@ class LiveParts:
     recorder: Recorder
     reader: HotReader
     loop: asyncio.AbstractEventLoop
+    canary: CanaryWatch
     started_s: float = field(default_factory=time.monotonic)
 
 
@@ -272,8 +292,10 @@ class LiveOperations(Operations):
 
     names = LIVE_NAMES
 
-    def __init__(self, queue: EmbeddedQueue, control: Control, live: LiveParts) -> None:
-        super().__init__(queue, control)
+    def __init__(
+        self, queue: EmbeddedQueue, control: Control, live: LiveParts, settings: Settings
+    ) -> None:
+        super().__init__(queue, control, settings)
         self._live = live
 
     def queue_state(self) -> dict[str, Any]:
@@ -288,8 +310,13 @@ class LiveOperations(Operations):
         }
 
     def list_policies(self) -> dict[str, Any]:
-        """As without a worker, and what the worker runs."""
-        return {**super().list_policies(), "running": self._live.parts.policies.version}
+        """As without a worker, what the worker runs, and how the canary does."""
+        listed, running = super().list_policies(), self._live.parts.policies
+        if listed["canary"] is not None:
+            candidate, elsewhere = self._live.canary.tallies()
+            listed["canary"] |= {"candidate": candidate, "elsewhere": elsewhere}
+        canary = running.canary.policies.version if running.canary is not None else ""
+        return {**listed, "running": running.version, "running_canary": canary}
 
     def policy_files(self, version: str | None) -> dict[str, str]:
         """As without a worker, except that it knows the policy of ``policy.path`` too."""
@@ -375,7 +402,7 @@ def ask(settings: Settings, operation: str, timeout_s: float = 30.0, **arguments
     queue = open_queue(settings)
     try:
         control = open_control(settings, queue)
-        return Operations(queue, control).call(operation, arguments)
+        return Operations(queue, control, settings).call(operation, arguments)
     finally:
         queue.close()
 
@@ -384,6 +411,13 @@ def open_control(settings: Settings, queue: EmbeddedQueue) -> Control:
     """The operator's side of a queue."""
     key = load_master_key(master_key_path(settings))
     return Control(queue, key, waits=key_waits(settings))
+
+
+def _limits_json(settings: Settings) -> str:
+    """What the engine is told about limits, as it is told it."""
+    said = settings.delivery
+    names = ("smart_host", "connections", "per_connection", "rate")
+    return json.dumps({name: getattr(said, name) for name in names})
 
 
 def master_key_path(settings: Settings) -> Path:

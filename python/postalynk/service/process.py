@@ -11,7 +11,7 @@ belongs to exactly one such process.
 import asyncio
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from postalynk.queue.native import EmbeddedQueue
 from postalynk.recorder.codec import RecordCodec
 from postalynk.recorder.projection import Recorder
 from postalynk.service import accounting
+from postalynk.service.canary import CanaryWatch
 from postalynk.service.client import SOCKET_NAME, control_directory
 from postalynk.service.control_app import control_app
 from postalynk.service.listener import Listener, bind, bind_unix
@@ -47,6 +48,7 @@ from postalynk.worker.pipeline import Worker
 
 DRAIN_S = 30.0
 RETENTION_EVERY_S = 60.0
+CANARY_EVERY_S = 1.0
 
 log = get_logger(__name__)
 
@@ -138,8 +140,13 @@ class Process:
         opened.push_async_callback(rotation.stop, rotating)
         # Above the recorder, so that what the last transactions come to is still projected.
         opened.push_async_callback(asyncio.to_thread, worker.drain, DRAIN_S)
+        canary = CanaryWatch(queue, control, parts)
+        self._run_beside(opened, _watch(canary))
         self.operations = LiveOperations(
-            queue, control, LiveParts(parts, worker, recorder, reader, asyncio.get_running_loop())
+            queue,
+            control,
+            LiveParts(parts, worker, recorder, reader, asyncio.get_running_loop(), canary),
+            settings,
         )
         parts.metrics.watch_queue(
             lambda: [QueueDepth(d.lane, d.waiting, d.oldest_age_s) for d in accounting.depth(queue)]
@@ -202,10 +209,20 @@ class Process:
         recording = asyncio.create_task(recorder.run())
         recording.add_done_callback(self._task_ended)
         opened.push_async_callback(recorder.stop)
-        retention = asyncio.create_task(_retain(queue.apply_retention))
-        retention.add_done_callback(self._task_ended)
-        opened.callback(retention.cancel)
+        self._run_beside(opened, _retain(queue.apply_retention))
         return recorder
+
+    def _run_beside(self, opened: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` until we close; if it fails, so does the process."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._task_ended)
+
+        async def end() -> None:
+            task.cancel()
+            # A thread it waits for may still be reading the queue.
+            await asyncio.wait([task])
+
+        opened.push_async_callback(end)
 
     async def _open_postgres(self, opened: AsyncExitStack) -> Callable[[], str]:
         """Where PostgreSQL is; a failure to start it is reported and mail goes on without it."""
@@ -239,6 +256,13 @@ async def _retain(apply: Callable[[], int]) -> None:
         dropped = await asyncio.to_thread(apply)
         if dropped:
             log.info("retention dropped records", records=dropped)
+
+
+async def _watch(canary: CanaryWatch) -> None:
+    while True:
+        await asyncio.sleep(CANARY_EVERY_S)
+        if canary.is_on:
+            await asyncio.to_thread(canary.once)
 
 
 def _readiness(worker: Worker, recorder: Recorder) -> Readiness:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +34,10 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Deliveries in the engine at a time, as the engine was told."""
     budget_s: float = 0.005
     """Time a hook may take per delivery, averaged over a batch."""
+    explain_one_in: int = 1_000
+    """Of so many decisions one is explained and stored; 0: none."""
+    explain_organizations: frozenset[str] = frozenset()
+    """Organizations whose every decision is."""
     fallback_pool: str = "default"
     """Where deliveries go whose policy failed (G4)."""
     commit_every_s: float = 1.0
@@ -46,6 +51,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             max_in_flight=settings.delivery.max_in_flight,
             budget_s=settings.policy.budget_ms / 1_000,
+            explain_one_in=settings.policy.explain_one_in,
+            explain_organizations=frozenset(settings.policy.explain_organizations),
         )
 
 
@@ -64,6 +71,8 @@ class Parts:
     pools: Pools
     options: WorkerOptions = field(default_factory=WorkerOptions)
     metrics: Metrics = field(default_factory=Metrics)
+    retry_faults: Counter[str] = field(default_factory=Counter)
+    """Version → how often its `retry` failed, since a canary's trial began."""
     clock: Callable[[], int] = wall_us
     """Now, in microseconds since the Unix epoch."""
     on_failure: Callable[[BaseException], None] = lambda _error: None

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from postalynk.routing import FALLBACK_RETRY, Failed, Fault, Interrupted, Resolver, due_at
+from postalynk.routing import FALLBACK_RETRY, Failed, Fault, Interrupted, Resolver, arms, due_at
 from postalynk.worker.route import count_faults, over_budget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from postalynk.engine import Failure
-    from postalynk.policy import Retry
+    from postalynk.policy import Policies, Retry
     from postalynk.routing.budget import Budget
     from postalynk.worker.parts import Parts
 
@@ -71,16 +71,21 @@ class Record:
         return count
 
     def _decide(self, failures: Sequence[Failure]) -> list[Decision]:
-        if not failures:
-            return []
-        resolver = Resolver(self._parts.policies, self._parts.options.fallback_pool)
+        decisions: list[Decision] = []
+        for arm in arms(self._parts.policies, [failure.delivery for failure in failures]):
+            decisions += self._decide_arm(arm.policies, [failures[place] for place in arm.places])
+        return decisions
+
+    def _decide_arm(self, policies: Policies, failures: Sequence[Failure]) -> list[Decision]:
+        """What one version says of its failures, within its own time."""
+        resolver = Resolver(policies, self._parts.options.fallback_pool)
         answer = self._budget.run(len(failures), lambda: _ask(resolver, failures))
         if isinstance(answer, Interrupted):
             fault = over_budget(resolver, "retry", answer)
-            count_faults(self._parts, resolver.policies.version, [fault] * len(failures))
+            count_faults(self._parts, policies.version, [fault] * len(failures))
             return [_decision(failure, FALLBACK_RETRY) for failure in failures]
         decisions, faults = answer
-        count_faults(self._parts, resolver.policies.version, faults)
+        count_faults(self._parts, policies.version, faults)
         return decisions
 
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from postalynk.observability import get_logger
 from postalynk.policy import Now, PathState
-from postalynk.routing import Fault, Interrupted, Resolved, Resolver
+from postalynk.routing import Fault, Interrupted, Resolved, Resolver, resolve_arms
 from postalynk.worker.consume import WAIT_MS
+from postalynk.worker.explaining import Explain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from postalynk.policy import Policies, Pools
+    from postalynk.policy import Message, Policies, Pools
     from postalynk.policy.hooks import Kind
     from postalynk.routing.budget import Budget
     from postalynk.worker.commit import Fence
@@ -44,6 +45,7 @@ class RouteStep:
         self._budget = budget
         self._fence = fence
         self._refresh = refresh
+        self._explain = Explain(parts, budget)
 
     def once(self) -> int:
         """Route one batch; how many deliveries it had."""
@@ -54,26 +56,39 @@ class RouteStep:
         count = len(batch)
         if not count:
             return 0
-        resolver = Resolver(self._parts.policies, self._parts.options.fallback_pool)
-        deliveries, pools = batch.deliveries(), self._parts.pools
-        now = Now(self._parts.clock())
-        self._refresh(resolver.policies, pools, now)
+        # One read: all of the batch is decided by what is in force now, canary included.
+        policies, pools = self._parts.policies, self._parts.pools
+        deliveries, now = batch.deliveries(), Now(self._parts.clock())
+        self._refresh(policies, pools, now)
         pools = pools.at(lambda: [PathState(*path) for path in engine.paths()])
-        answer = self._budget.run(count, lambda: resolver.resolve(deliveries, pools, now))
-        resolved = (
-            _interrupted(resolver, count, answer) if isinstance(answer, Interrupted) else answer
-        )
+
+        def decide(version: Policies, some: Sequence[Message]) -> Resolved:
+            """One arm, within its own time: a candidate that loops costs the others nothing."""
+            resolver = Resolver(version, self._parts.options.fallback_pool)
+            answer = self._budget.run(len(some), lambda: resolver.resolve(some, pools, now))
+            if isinstance(answer, Interrupted):
+                answer = _interrupted(resolver, len(some), answer)
+            count_faults(self._parts, version.version, answer.faults)
+            return answer
+
+        resolved = resolve_arms(policies, deliveries, decide)
+        self._explain.note(batch, deliveries, resolved, policies, (pools, now))
         try:
             engine.dispatch(batch, resolved.routes, resolved.choice)
         except ValueError as error:
             # The engine checks what only it can, such as a header that would break the message; it
             # has taken none of the batch then.
-            reason = f"the engine refused the policy's route: {error}"
-            hook = resolver.policies.route
-            fault = Fault("route", hook.name, hook.place, reason, str(error))
-            resolved = resolver.fallback(count, reason)._replace(faults=[fault] * count)
+            cause = str(error)
+            reason = f"the engine refused the policy's route: {cause}"
+
+            def give_up(version: Policies, some: Sequence[Message]) -> Resolved:
+                fault = Fault("route", version.route.name, version.route.place, reason, cause)
+                count_faults(self._parts, version.version, [fault] * len(some))
+                resolver = Resolver(version, self._parts.options.fallback_pool)
+                return resolver.fallback(len(some), reason)
+
+            resolved = resolve_arms(policies, deliveries, give_up)
             engine.dispatch(batch, resolved.routes, resolved.choice)
-        count_faults(self._parts, resolver.policies.version, resolved.faults)
         self._parts.metrics.batch_size.labels(step="route").observe(count)
         return count
 
@@ -97,6 +112,8 @@ def count_faults(parts: Parts, version: str, faults: Iterable[Fault]) -> None:
         parts.metrics.policy_errors.labels(
             hook=fault.hook, function=fault.function, line=fault.place
         ).inc(count)
+        if fault.hook == "retry":
+            parts.retry_faults[version] += count
         log.error(
             fault.reason,
             deliveries=count,

@@ -1,7 +1,7 @@
 //! Taking records in: decode, fan out, skip what is done, find out where it goes.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use postalynk_record::v1;
@@ -130,6 +130,7 @@ impl Engine {
                         history,
                         destination: None,
                         doubtful_slot: None,
+                        explanation: OnceLock::new(),
                     };
                     admitted.take(&mut books, &self.shared, delivery, now_us);
                 }
@@ -184,6 +185,7 @@ impl Engine {
                 destination: None,
                 weight: record.raw().len().div_ceil(recipients),
                 doubtful_slot: None,
+                explanation: OnceLock::new(),
             };
             open.push((delivery, waiting));
         }

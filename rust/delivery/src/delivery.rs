@@ -1,10 +1,11 @@
 //! One message to one recipient: the unit everything below the log works on.
 //!
 //! **Model.** The deliveries of one record share it (no copy of a body); each knows where it came
-//! from, how often it was tried, and, once its site is known, where it goes. From then on it does
-//! not change and is shared between threads and with Python.
+//! from, how often it was tried, and, once its site is known, where it goes. From then on it is
+//! shared between threads and with Python, and nothing of it changes but that an explanation of its
+//! route may be noted, once.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use postalynk_record::v1::{self, message::Content};
 use postalynk_record::{DeliveryKey, Record};
@@ -60,9 +61,16 @@ pub struct Delivery {
     pub(crate) weight: usize,
     /// The journal showed this attempt open when the last process ended.
     pub(crate) doubtful_slot: Option<u32>,
+    /// Why the policy sends it where it does, for the record of its next attempt.
+    pub(crate) explanation: OnceLock<Box<str>>,
 }
 
 impl Delivery {
+    /// Notes why it goes where it goes; the first note counts.
+    pub fn explain(&self, text: String) {
+        let _ = self.explanation.set(text.into());
+    }
+
     /// Message id and recipient.
     #[must_use]
     pub fn key(&self) -> DeliveryKey {

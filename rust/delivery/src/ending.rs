@@ -124,6 +124,11 @@ fn routed(delivery: &Delivery, route: &RouteSpec, pool: &str) -> Attempt {
         policy_version: route.policy_version.clone(),
         route_reason: route.reason.clone(),
         fallback: route.is_fallback,
+        explanation: delivery
+            .explanation
+            .get()
+            .map(|text| text.to_string())
+            .unwrap_or_default(),
         ..Attempt::default()
     }
 }

@@ -204,6 +204,7 @@ impl EventColumns {
             "tls_refused": |(_, _, t)| &t.tls_refused,
             "relay": |(_, _, t)| &t.relay,
             "transcript": |(_, _, t)| &t.transcript,
+            "explanation": |(_, _, t)| &t.explanation,
         })
     }
 }

@@ -9,6 +9,7 @@ mod engine;
 mod error;
 mod events;
 mod keys;
+mod limits;
 mod mime;
 mod multibuffer;
 mod outcomes;
@@ -29,6 +30,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<batch::RecordBatch>()?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<events::EventColumns>()?;
+    module.add_class::<limits::TokenBucket>()?;
     module.add_class::<outcomes::Failure>()?;
     module.add_class::<outcomes::OutcomeBatch>()?;
     module.add_class::<views::Delivery>()?;
@@ -55,6 +57,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(codec::partition_of, module)?)?;
     module.add_function(wrap_pyfunction!(routing::providers, module)?)?;
     module.add_function(wrap_pyfunction!(routing::routing_records, module)?)?;
+    module.add_function(wrap_pyfunction!(limits::path_limits, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_generate, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_publishes, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_record, module)?)?;

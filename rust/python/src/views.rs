@@ -162,6 +162,14 @@ impl RouteBatch {
         delivery.ok_or_else(|| PyIndexError::new_err("no such delivery"))
     }
 
+    fn explain(&self, index: usize, text: String) -> PyResult<()> {
+        let delivery = self.views.get(index);
+        delivery
+            .ok_or_else(|| PyIndexError::new_err("no such delivery"))?
+            .explain(text);
+        Ok(())
+    }
+
     fn deliveries(&self) -> Vec<Delivery> {
         self.views.iter().map(|inner| self.view(inner)).collect()
     }

@@ -131,6 +131,8 @@ NOT_DRAINED: dict[str, Any] = {"drained": False, "queued": 40, "deferred": 7}
 
 POLICIES: dict[str, Any] = {
     "in_force": "9221174c5e36",
+    "canary": None,
+    "ended": "",
     "deployed": [
         {
             "version": "1f0c0ffee000",
@@ -144,7 +146,22 @@ POLICIES: dict[str, Any] = {
         },
     ],
 }
-NO_POLICIES: dict[str, Any] = {"in_force": "", "deployed": []}
+NO_POLICIES: dict[str, Any] = {"in_force": "", "canary": None, "ended": "", "deployed": []}
+TALLY: dict[str, Any] = {"attempts": 120, "deferred": 4, "bounced": 1, "failed": 0}
+TRIAL: dict[str, Any] = {
+    "version": "9221174c5e36",
+    "share": 0.05,
+    "since": "2026-11-24T12:00:00+00:00",
+}
+CANARY: dict[str, Any] = POLICIES | {
+    "in_force": "1f0c0ffee000",
+    "canary": TRIAL
+    | {
+        "candidate": TALLY,
+        "elsewhere": TALLY | {"attempts": 2400, "deferred": 80},
+    },
+    "ended": "0aa0aa0aa0aa taken back: failed 9 of 100 (9.0%), elsewhere 0 of 900 (0.0%)",
+}
 
 
 def _event(**changes: Any) -> dict[str, Any]:
@@ -168,12 +185,24 @@ def _event(**changes: Any) -> dict[str, Any]:
         },
         "tls": {"used": "TLSv1.3", "refused": ""},
         "latency_us": {"connect": 900, "mail": 300, "dot": 2_000, "total": 4_200},
-        "policy": {"version": "d41d8cd9", "reason": "the default pool", "is_fallback": False},
+        "policy": {
+            "version": "d41d8cd9",
+            "reason": "the default pool",
+            "is_fallback": False,
+            "explanation": None,
+        },
         "size_bytes": 2_048,
         "transcript": "",
     } | changes
 
 
+EXPLANATION: dict[str, Any] = {
+    "line": "policy.py:7",
+    "source": 'return Route(POOLS[msg.tags["kind"]])',
+    "answer": f"raised KeyError: {HOSTILE}",
+    "reads": [{"name": "msg.tags['kind']", "value": f"'{HOSTILE}'"}],
+    "is_repeatable": False,
+}
 DEFERRED: dict[str, Any] = _event(
     kind="deferred",
     attempt=1,
@@ -186,6 +215,7 @@ DEFERRED: dict[str, Any] = _event(
         "version": "d41d8cd9",
         "reason": "policy raised KeyError at policy.py:7",
         "is_fallback": True,
+        "explanation": EXPLANATION,
     },
     **{"class": "rate", "phase": "mail"},
 )

@@ -26,6 +26,20 @@ REPLAYED: dict[str, Any] = {
             "samples": ["m1", "m2"],
         }
     ],
+    "exceeded": [
+        {
+            "pool": "default",
+            "site": "<b>google",
+            "source": "mta1",
+            "rate_per_s": 0.5,
+            "minutes": 3,
+            "first_us": 1_795_521_600_000_000,
+            "worst_us": 1_795_521_660_000_000,
+            "worst_wait_s": 90.0,
+        }
+    ],
+    "exceeded_before": [],
+    "decision_us": {"baseline": 1.25, "candidate": 2.5},
 }
 
 
@@ -47,10 +61,15 @@ def test_the_page_is_complete_and_escaped() -> None:
     assert summary(REPLAYED).startswith("10 of 400 deliveries change (2.50%), policy aaaaaaaaaaaa")
     assert "0 before, 2 after" in made
     assert "<code>m1</code><br><code>m2</code>" in made
+    assert "<b>google" not in made
+    assert "Limits of 1 paths would be exceeded (0 before)" in made
+    assert "<td>0.5/s</td><td>3</td><td>2026-11-24 12:00</td><td>2026-11-24 12:01</td>" in made
+    assert "A decision takes 2.5 µs, 1.25 µs before." in made
 
 
 def test_the_terminal_shows_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     show(REPLAYED)
     shown = capsys.readouterr().out
     assert "m1, m2" in shown
+    assert "90 s" in shown
     assert "2.50%" in shown

@@ -58,8 +58,18 @@ CASES = {
         answers.ORGANIZATION,
     ),
     "policy-list": Case(
-        "policy list", "list_policies", {}, answers.POLICIES | {"running": "9221174c5e36"}
+        "policy list",
+        "list_policies",
+        {},
+        answers.POLICIES | {"running": "9221174c5e36", "running_canary": ""},
     ),
+    "policy-list-canary": Case(
+        "policy list",
+        "list_policies",
+        {},
+        answers.CANARY | {"running": "1f0c0ffee000", "running_canary": "9221174c5e36"},
+    ),
+    "policy-promote": Case("policy promote", "promote_policy", {}, answers.POLICIES),
     "policy-list-empty": Case("policy list", "list_policies", {}, answers.NO_POLICIES),
     "policy-rollback": Case(
         "policy rollback 9221174c5e36",
@@ -365,6 +375,11 @@ def test_the_answers_have_the_shape_of_real_ones() -> None:
         (ask("list_policies"), answers.NO_POLICIES),
         (ask("deploy_policy", files=files), answers.POLICIES),
         (ask("roll_back_policy", version=None), answers.POLICIES),
+        (
+            ask("deploy_policy", files=files, canary_share=0.05),
+            answers.CANARY | {"canary": answers.TRIAL},
+        ),
+        (ask("promote_policy"), answers.POLICIES),
         (ask("policy_files", version=read_bundle(DEFAULT).version), {"policy.py": ""}),
     ]
     replayed = ask("replay_policy", baseline=files, candidate=files, since_us=0)

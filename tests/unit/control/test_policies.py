@@ -41,6 +41,8 @@ def test_deploy_survives_a_restart(queue: MemoryQueue, control: Control) -> None
     assert policies.bundle_of(deployed).version == bundle("a").version
     assert policies.listed(again) == {
         "in_force": bundle("a").version,
+        "canary": None,
+        "ended": "",
         "deployed": [
             {
                 "version": bundle("a").version,
@@ -97,6 +99,75 @@ def test_the_switch_loads_once_a_change(control: Control) -> None:
     assert switch.in_force(control.directory) is loaded
     control.roll_back_policy()
     assert switch.in_force(control.directory) is configured
+
+
+def test_a_canary_is_promoted_or_taken_back(queue: MemoryQueue, control: Control) -> None:
+    kept, tried = bundle("a"), bundle("b")
+    control.deploy_policy(kept)
+    for share in (0.0, 1.0, -1.0, float("nan")):
+        with pytest.raises(ControlError, match="a canary cannot have"):
+            control.deploy_policy(tried, share)
+    with pytest.raises(ControlError, match="is in force already"):
+        control.deploy_policy(kept, 0.05)
+    with pytest.raises(ControlError, match="no canary is on trial"):
+        control.promote_policy()
+
+    control.deploy_policy(tried, 0.05)
+    again = Control(queue, Secrets(MASTER)).directory
+    assert policies.listed(again)["in_force"] == kept.version
+    assert policies.listed(again)["canary"] == {
+        "version": tried.version, "share": 0.05, "since": "2030-03-17T17:46:40+00:00",
+    }  # fmt: skip
+    assert control.roll_back_policy().current == kept.version
+    assert control.directory.snapshot.in_force.canary == ""
+    assert "by the operator" in control.directory.snapshot.in_force.ended
+
+    control.deploy_policy(tried, 0.05)
+    assert control.promote_policy().current == tried.version
+    assert control.directory.snapshot.in_force.canary == ""
+    assert control.roll_back_policy().current == kept.version
+
+    control.deploy_policy(tried, 0.05)
+    assert not control.end_canary("another", "bad")
+    assert control.end_canary(tried.version, "bad")
+    assert not control.end_canary(tried.version, "bad"), "once"
+    ended = policies.listed(control.directory)
+    assert (ended["in_force"], ended["canary"]) == (kept.version, None)
+    assert ended["ended"] == f"{tried.version} taken back: bad"
+    control.deploy_policy(tried, 0.05)
+    assert control.deploy_policy(bundle("c")).canary == "", "a deployment ends a trial"
+
+
+def test_what_decides_is_kept_whatever_is_tried(control: Control) -> None:
+    control.deploy_policy(bundle("in-force"))
+    for number in range(8):
+        control.deploy_policy(bundle(f"try-{number}"), 0.5)
+        in_force = control.directory.snapshot.in_force
+        assert in_force.current == bundle("in-force").version
+        assert set(control.directory.snapshot.policies) == set(in_force.kept)
+        assert {in_force.current, in_force.canary} <= set(in_force.kept)
+        assert len(in_force.kept) <= KEPT_POLICIES
+
+
+def test_the_switch_gives_both_or_neither(control: Control) -> None:
+    switch = policies.PolicySwitch(load(DEFAULT))
+    control.deploy_policy(bundle("a"))
+    alone = switch.in_force(control.directory)
+    assert alone.canary is None
+    control.deploy_policy(bundle("b"), 0.05)
+    both = switch.in_force(control.directory)
+    assert (both.version, alone.canary) == (alone.version, None)
+    assert both.canary is not None
+    assert (both.canary.policies.version, both.canary.share) == (bundle("b").version, 0.05)
+    assert switch.in_force(control.directory) is both
+    control.deploy_policy(bundle("b"), 0.5)
+    more = switch.in_force(control.directory)
+    assert more.canary is not None
+    assert more.canary.share == 0.5
+    assert more.canary.policies is both.canary.policies
+    control.promote_policy()
+    assert switch.in_force(control.directory).version == bundle("b").version
+    assert switch.in_force(control.directory).canary is None
 
 
 def test_files_travel_as_base64(control: Control) -> None:

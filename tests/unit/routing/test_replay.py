@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postalynk.policy import DEFAULT, Policies, Pools, load, load_bundle, made_of
-from postalynk.routing import RecordedMessage, Replay, deliveries
+from postalynk.routing import Limits, RecordedMessage, Replay, deliveries
+from postalynk.routing.demand import backlog
 
 POOLS = Pools(["default", "high", "majors", "canary"])
 SHIPPED = load(DEFAULT)
@@ -91,6 +92,57 @@ def test_the_table_says_what_changes_where() -> None:
     assert (held.before, held.after) == ("default", "default, held")
     assert (held.deliveries, held.samples, held.share) == (2, ["m0010", "m0012"], 0.153846)
     assert (failed.after, failed.what) == ("default, policy failed", "failure")
+
+
+def test_limits_that_a_candidate_exceeds_are_told() -> None:
+    text = """\
+from postalynk.policy import Path, Route, Shape, policy
+
+@policy.route
+def route(msg, pools, now):
+    return Route("canary", not_before="08:00" if msg.lane == "bulk" else None)
+
+@policy.shape
+def shape(path):
+    if path.site == "broken.example":
+        raise ValueError("broken")
+    return Shape(rate="30/m") if path.source == "slow" else Shape()
+"""
+    tried = load_bundle(made_of({"policy.py": text.encode()}, Path("candidate")))
+    limits = Limits({"canary": {"slow": 1, "fast": 3}, "default": {"fast": 1}}, lambda _site: 2.0)
+    replay = Replay(SHIPPED, tried, POOLS, limits)
+    noon = 12 * 60
+    for number in range(800):
+        replay.add(message(number, "normal", "example.org", noon))
+    for number in range(100):
+        replay.add(message(number, "bulk", "example.org", 23 * 60))
+    replayed = replay.result()
+    (slow, fast, *rest) = replayed.exceeded
+    # 200 of 800 on the slow path of 30 a minute; 600 on the one of 120.
+    assert (slow.source, slow.rate_per_s, slow.minutes, slow.worst_wait_s) == (
+        "slow",
+        0.5,
+        6,
+        340.0,
+    )
+    assert (fast.source, fast.worst_wait_s, rest) == ("fast", 240.0, [])
+    assert (fast.pool, fast.site, fast.first_us) == ("canary", "example.org", noon * 60_000_000)
+    (before,) = replayed.exceeded_before
+    assert (before.pool, before.source, before.worst_wait_s) == ("default", "fast", 340.0)
+
+
+@given(
+    asked=st.dictionaries(st.integers(0, 50), st.integers(0, 300).map(float), max_size=20),
+    per_minute=st.integers(1, 100).map(float),
+)
+def test_law_backlog(asked: dict[int, float], per_minute: float) -> None:
+    """Law `backlog`: against a queue served minute by minute."""
+    left, waits = 0.0, {}
+    for minute in range(max(asked, default=0) + 1):
+        left = max(0.0, left + asked.get(minute, 0.0) - per_minute)
+        if left:
+            waits[minute] = left
+    assert backlog(asked, per_minute) == waits
 
 
 def test_the_site_is_that_of_the_newest_attempt_else_the_providers_else_the_domain() -> None:

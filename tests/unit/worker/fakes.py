@@ -79,6 +79,7 @@ class FakeDelivery:
         self.partition = 0
         self.first_at_us = 0
         self.due_us = 0
+        self.explanation = ""
 
     def deferral(self) -> bytes:
         return json.dumps(
@@ -122,6 +123,9 @@ class FakeRouteBatch:
 
     def deliveries(self) -> list[FakeDelivery]:
         return self.items
+
+    def explain(self, index: int, text: str) -> None:
+        self.items[index].explanation = text
 
 
 class FakeOutcomeBatch:

@@ -52,7 +52,8 @@ _CURSOR = re.compile(r"(\d{1,17})\.(-?\d{1,9})\.(-?\d{1,9})\.([a-z_]{1,32})", re
 _ATTEMPT = (
     "kind, attempt, at, recorded_at, due_at, reason, pool, source, site, mx, peer, reply_code,"
     " enhanced, reply, class, phase, tls, tls_refused, connect_us, mail_us, dot_us, total_us,"
-    " policy_version, route_reason, fallback, size_bytes, relay, transcript"
+    " policy_version, route_reason, fallback, size_bytes, relay, transcript,"
+    " explanation"
 )
 _MESSAGE = "SELECT * FROM postalynk.messages WHERE id = $1"
 _STATES = """
@@ -240,6 +241,7 @@ def _attempt(event: asyncpg.Record) -> dict[str, Any]:
             "version": event["policy_version"],
             "reason": event["route_reason"],
             "is_fallback": event["fallback"],
+            "explanation": json.loads(event["explanation"]) if event["explanation"] else None,
         },
         "size_bytes": event["size_bytes"],
         "transcript": event["transcript"],

@@ -75,6 +75,7 @@ EVENTS: dict[str, str] = {
     "tls_refused": "text NOT NULL",
     "relay": "text NOT NULL DEFAULT ''",
     "transcript": "text NOT NULL DEFAULT ''",
+    "explanation": "text NOT NULL DEFAULT ''",
 }
 """Columns that came after version 1 have defaults, for the rows that were there before them."""
 
