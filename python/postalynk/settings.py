@@ -103,6 +103,11 @@ class Dns(Section, frozen=True):
 
     servers: tuple[str, ...] = ()
     """Addresses of resolvers, with a port or without: ``9.9.9.9``, ``[2620:fe::fe]:53``."""
+    dnssec: str = "auto"
+    """``on``, ``off``, or ``auto``: validate as soon as the resolvers are seen to pass on signatures,
+    and from then on. Without it there is no DANE."""
+    trust_anchor: str = ""
+    """File of DNSKEY records to trust; empty: the root zone's keys. With one, ``auto`` is ``on``."""
 
 
 class Smtp(Section, frozen=True):
@@ -110,6 +115,27 @@ class Smtp(Section, frozen=True):
 
     port: int = 25
     """Of MX hosts; a smart host names its own."""
+
+
+class Tls(Section, frozen=True):
+    """What is demanded of TLS to receivers: ``opportunistic`` (any certificate, and plaintext as a
+    recorded last resort), ``require`` (any certificate) or ``verify`` (one that is good for the
+    host's name). DANE and MTA-STS can only add to it."""
+
+    default: str = "opportunistic"
+    """Where neither site nor domain nor policy says otherwise."""
+    sites: dict[str, str] = {}
+    """By site, such as ``google = "verify"``."""
+    domains: dict[str, str] = {}
+    """By recipient domain; wins over the site."""
+    ca_file: str = ""
+    """PEM file of authorities to trust beside Mozilla's; empty: none."""
+    dane: bool = True
+    """Heed TLSA records (RFC 7672)."""
+    mta_sts: bool = True
+    """Heed MTA-STS policies (RFC 8461)."""
+    mta_sts_port: int = 443
+    """Port of the hosts that serve them; another only in tests."""
 
 
 class Delivery(Section, frozen=True):
@@ -120,6 +146,7 @@ class Delivery(Section, frozen=True):
     ehlo: str = ""
     """Name for EHLO where a source has none of its own; empty: the host's name."""
     smtp: Smtp = Smtp()
+    tls: Tls = Tls()
     sign: bool = True
     """Sign with DKIM; off only where a smart host signs, or to measure without it."""
     shards: int = 0

@@ -204,6 +204,7 @@ impl EventColumns {
             "tls_refused": |(_, _, t)| &t.tls_refused,
             "relay": |(_, _, t)| &t.relay,
             "transcript": |(_, _, t)| &t.transcript,
+            "tls_policy": |(_, _, t)| &t.tls_policy,
         })
     }
 }
