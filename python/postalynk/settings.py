@@ -104,10 +104,10 @@ class Dns(Section, frozen=True):
     servers: tuple[str, ...] = ()
     """Addresses of resolvers, with a port or without: ``9.9.9.9``, ``[2620:fe::fe]:53``."""
     dnssec: str = "auto"
-    """``on``, ``off``, or ``auto``: validate as soon as the resolvers are seen to pass on signatures,
-    and from then on. Without it there is no DANE."""
+    """``on``, ``off``, or ``auto``: from the time on that resolvers are seen to pass signatures on.
+    Without it there is no DANE."""
     trust_anchor: str = ""
-    """File of DNSKEY records to trust; empty: the root zone's keys. With one, ``auto`` is ``on``."""
+    """File of DNSKEY records to trust; empty: the root zone's. With one, ``auto`` is ``on``."""
 
 
 class Smtp(Section, frozen=True):
@@ -120,7 +120,8 @@ class Smtp(Section, frozen=True):
 class Tls(Section, frozen=True):
     """What is demanded of TLS to receivers: ``opportunistic`` (any certificate, and plaintext as a
     recorded last resort), ``require`` (any certificate) or ``verify`` (one that is good for the
-    host's name). DANE and MTA-STS can only add to it."""
+    host's name). DANE and MTA-STS can only add to it.
+    """
 
     default: str = "opportunistic"
     """Where neither site nor domain nor policy says otherwise."""
