@@ -170,6 +170,17 @@ class Delivery(Section, frozen=True):
     """Deliveries in the engine at a time; the rest waits in the queue."""
 
 
+class TlsReports(Section, frozen=True):
+    """Daily reports to domains that want to know how TLS to them went (RFC 8460)."""
+
+    sender: str = ""
+    """Address at a domain of an organization here, which signs them; empty: none are sent."""
+    organization: str = ""
+    """Who reports; empty: the sender's domain."""
+    contact: str = ""
+    """Whom to ask; empty: the sender."""
+
+
 class Policy(Section, frozen=True):
     """Who decides on routes and retries."""
 
@@ -206,6 +217,7 @@ class Settings(Section, frozen=True):
     cold: Cold = Cold()
     dns: Dns = Dns()
     delivery: Delivery = Delivery()
+    tls_reports: TlsReports = TlsReports()
     policy: Policy = Policy()
     control: Control = Control()
     directory: str = "."

@@ -187,14 +187,7 @@ impl Zone {
 
     /// The answer to a question; `None` to stay silent.
     pub(super) fn respond(&self, question: &Message) -> Option<Message> {
-        let mut response = Message::response(question.metadata.id, question.metadata.op_code);
-        response.metadata.recursion_desired = question.metadata.recursion_desired;
-        response.metadata.recursion_available = true;
-        if question.edns.is_some() {
-            let mut edns = Edns::new();
-            edns.set_max_payload(EDNS_PAYLOAD);
-            response.set_edns(edns);
-        }
+        let mut response = empty(question);
         let asked = question
             .queries
             .first()
@@ -342,6 +335,19 @@ impl Answer {
         };
         Some(data)
     }
+}
+
+/// An answer without anything in it.
+fn empty(question: &Message) -> Message {
+    let mut response = Message::response(question.metadata.id, question.metadata.op_code);
+    response.metadata.recursion_desired = question.metadata.recursion_desired;
+    response.metadata.recursion_available = true;
+    if question.edns.is_some() {
+        let mut edns = Edns::new();
+        edns.set_max_payload(EDNS_PAYLOAD);
+        response.set_edns(edns);
+    }
+    response
 }
 
 fn start_of_authority(name: &Name) -> Record {
