@@ -12,7 +12,7 @@ app.command(tls_report)
 
 @tls_report.default
 def show(*, days_ago: int = 0, common: Common = COMMON) -> None:
-    """The reports of a day (UTC; RFC 8460), today's so far by default; counts are kept for three."""
+    """The reports of a day (UTC; RFC 8460), by default today's so far; three days are kept."""
     reports = ask(common.settings(), "tls_reports", days_ago=days_ago)
     if common.json:
         emit_json(reports)

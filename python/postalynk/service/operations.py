@@ -265,7 +265,7 @@ class LiveParts:
     recorder: Recorder
     reader: HotReader
     loop: asyncio.AbstractEventLoop
-    reports: TlsReports = TlsReports()  # noqa: RUF009 - frozen
+    reports: TlsReports
     started_s: float = field(default_factory=time.monotonic)
 
 

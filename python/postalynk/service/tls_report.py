@@ -14,6 +14,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import urllib.parse
 import urllib.request
 from collections import defaultdict
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def addresses(texts: Sequence[str]) -> list[str]:
 
 def mailbox(uri: str) -> str | None:
     """The mailbox of a ``mailto:`` address, unless it is none that a header can hold."""
-    address = urllib.request.unquote(uri.partition(":")[2].partition("?")[0])
+    address = urllib.parse.unquote(uri.partition(":")[2].partition("?")[0])
     is_plain = _MAILTO.fullmatch(address) and not set(address) & set('<>,"\\')
     return address if is_plain else None
 

@@ -225,3 +225,24 @@ STORY: dict[str, Any] = {
     ],
     "is_truncated": True,
 }
+
+TLS_REPORTS = [
+    {
+        "organization-name": "acme.example",
+        "date-range": {
+            "start-datetime": "2026-01-01T00:00:00Z",
+            "end-datetime": "2026-01-01T23:59:59Z",
+        },
+        "contact-info": "tls@acme.example",
+        "report-id": "2026-01-01T00:00:00Z_rcpt.example",
+        "policies": [
+            {
+                "policy": {"policy-type": "sts", "policy-domain": "rcpt.example"},
+                "summary": {"total-successful-session-count": 7, "total-failure-session-count": 2},
+                "failure-details": [
+                    {"result-type": "certificate-expired", "failed-session-count": 2}
+                ],
+            }
+        ],
+    }
+]
