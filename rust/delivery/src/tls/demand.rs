@@ -102,11 +102,6 @@ impl Demand {
             },
         })
     }
-
-    /// Whether a session under it is authenticated.
-    pub(crate) fn is_authenticated(&self) -> bool {
-        self.must_pass
-    }
 }
 
 #[cfg(test)]
