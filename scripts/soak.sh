@@ -6,6 +6,7 @@ scripts/apt.sh scripts/apt-packages.txt
 scripts/toolchain.sh
 scripts/venv.sh build dev
 scripts/build.sh
-# Targets that read hostile octets, a million times each; `make test` runs them for a second.
-step "Fuzzing" env BOLERO_RANDOM_ITERATIONS=1000000 cargo test --release --locked --test fuzz
+# Readers of hostile octets, a million cases each; `make test` runs them for a second.
+step "Fuzzing" env BOLERO_RANDOM_ITERATIONS="${BOLERO_RANDOM_ITERATIONS:-1000000}" \
+    cargo test --release --locked --test fuzz
 exec "$VENV/bin/python" -m pytest -m soak "$@"

@@ -429,6 +429,8 @@ class Engine:
         """JSON: in flight per lane, organization and site; paths with state, connections, ready."""
     def metrics(self) -> str:
         """Prometheus text exposition (format 0.0.4)."""
+    def tls_report(self, day: int) -> str:
+        """JSON: the ``policies`` of RFC 8460 section 4.4 for a UTC day (days since 1970)."""
     def drain(self, timeout_ms: int) -> bool:
         """Start nothing new, finish open transactions; True when none is left."""
     def stop(self) -> None: ...

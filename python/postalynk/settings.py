@@ -105,6 +105,11 @@ class Dns(Section, frozen=True):
 
     servers: tuple[str, ...] = ()
     """Addresses of resolvers, with a port or without: ``9.9.9.9``, ``[2620:fe::fe]:53``."""
+    dnssec: str = "auto"
+    """``on``, ``off``, or ``auto``: from the time on that resolvers are seen to pass signatures on.
+    Without it there is no DANE."""
+    trust_anchor: str = ""
+    """File of DNSKEY records to trust; empty: the root zone's. With one, ``auto`` is ``on``."""
 
 
 class Smtp(Section, frozen=True):
@@ -112,6 +117,28 @@ class Smtp(Section, frozen=True):
 
     port: int = 25
     """Of MX hosts; a smart host names its own."""
+
+
+class Tls(Section, frozen=True):
+    """What is demanded of TLS to receivers: ``opportunistic`` (any certificate, and plaintext as a
+    recorded last resort), ``require`` (any certificate) or ``verify`` (one that is good for the
+    host's name). DANE and MTA-STS can only add to it.
+    """
+
+    default: str = "opportunistic"
+    """Where neither site nor domain nor policy says otherwise."""
+    sites: dict[str, str] = {}
+    """By site, such as ``google = "verify"``."""
+    domains: dict[str, str] = {}
+    """By recipient domain; wins over the site."""
+    ca_file: str = ""
+    """PEM file of authorities to trust beside Mozilla's; empty: none."""
+    dane: bool = True
+    """Heed TLSA records (RFC 7672)."""
+    mta_sts: bool = True
+    """Heed MTA-STS policies (RFC 8461)."""
+    mta_sts_port: int = 443
+    """Port of the hosts that serve them; another only in tests."""
 
 
 class Delivery(Section, frozen=True):
@@ -122,6 +149,7 @@ class Delivery(Section, frozen=True):
     ehlo: str = ""
     """Name for EHLO where a source has none of its own; empty: the host's name."""
     smtp: Smtp = Smtp()
+    tls: Tls = Tls()
     sign: bool = True
     """Sign with DKIM; off only where a smart host signs, or to measure without it."""
     shards: int = 0
@@ -145,6 +173,17 @@ class Delivery(Section, frozen=True):
     """One in so many attempts that went well keeps its transcript; 0: none. Failures always do."""
     max_in_flight: int = 10_000
     """Deliveries in the engine at a time; the rest waits in the queue."""
+
+
+class TlsReports(Section, frozen=True):
+    """Daily reports to domains that want to know how TLS to them went (RFC 8460)."""
+
+    sender: str = ""
+    """Address at a domain of an organization here, which signs them; empty: none are sent."""
+    organization: str = ""
+    """Who reports; empty: the sender's domain."""
+    contact: str = ""
+    """Whom to ask; empty: the sender."""
 
 
 class Policy(Section, frozen=True):
@@ -187,6 +226,7 @@ class Settings(Section, frozen=True):
     cold: Cold = Cold()
     dns: Dns = Dns()
     delivery: Delivery = Delivery()
+    tls_reports: TlsReports = TlsReports()
     policy: Policy = Policy()
     control: Control = Control()
     directory: str = "."

@@ -57,6 +57,8 @@ def _lines(event: dict[str, Any], began: datetime) -> list[str]:
     if path["peer"]:
         took = event["latency_us"]["total"] / 1000
         tls = event["tls"]["used"] or "plaintext"
+        if event["tls"]["policy"] not in ("", "opportunistic"):
+            tls += f" ({event['tls']['policy']} demanded)"
         via = f" by {path['relay']}" if path["relay"] else ""
         lines.append(
             f"  from {path['source']}{via} to {path['mx'] or path['site']} at {path['peer']}, "

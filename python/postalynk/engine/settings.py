@@ -12,6 +12,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from postalynk.settings import Settings
 
 DNS_PORT = 53
+TLS_WORDS = ("opportunistic", "require", "verify")
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,12 +39,34 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Path of the attempt journal."""
     dns_servers: list[str]
     """``address:port``; empty: the system's resolvers."""
+    dnssec: str
+    """``auto``, ``on`` or ``off``."""
+    trust_anchor: str
+    """File of DNSKEY records; empty: the root zone's."""
     smart_host: str
     """``host:port`` for everything; empty: MX routing."""
     smtp_port: int
     """Port of MX hosts."""
     ehlo: str
     """Name for EHLO where a source has none."""
+    tls: str
+    """``opportunistic``, ``require`` or ``verify``."""
+    tls_domains: dict[str, str]
+    """The same by recipient domain."""
+    tls_ca_file: str
+    """PEM file of further authorities; empty: none."""
+    dane: bool
+    """Whether TLSA records count."""
+    sts: bool
+    """Whether MTA-STS policies count."""
+    sts_directory: str
+    """Where they are kept."""
+    sts_port: int
+    """Port of the hosts that serve them."""
+    tls_report: str
+    """File of the counts for TLS reports."""
+    sites: dict[str, dict[str, str]]
+    """What is said of single sites: ``tls``."""
     connections: int
     """Most connections per path; 0: the provider's own limit."""
     per_connection: int
@@ -80,6 +104,17 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 _refuse(settings, f"delivery.{key}", value, "use 0 or more")
         if delivery.max_age_s < 1:
             _refuse(settings, "delivery.max_age_s", delivery.max_age_s, "use 1 or more")
+        tls, beside = delivery.tls, Path(journal).parent
+        if settings.dns.dnssec not in ("auto", "on", "off"):
+            _refuse(settings, "dns.dnssec", settings.dns.dnssec, "use auto, on or off")
+        said = {"default": tls.default}
+        said |= {f"sites.{site}": word for site, word in tls.sites.items()}
+        said |= {f"domains.{domain}": word for domain, word in tls.domains.items()}
+        for key, word in said.items():
+            if word not in TLS_WORDS:
+                _refuse(settings, f"delivery.tls.{key}", word, f"use {', '.join(TLS_WORDS)}")
+        if not 1 <= tls.mta_sts_port <= 65_535:
+            _refuse(settings, "delivery.tls.mta_sts_port", tls.mta_sts_port, "use 1 to 65535")
         ehlo = delivery.ehlo or socket.gethostname()
         # RFC 5321 section 4.1.1.1: a domain name or an address literal, so printable ASCII.
         if re.fullmatch(r"[!-~]{1,255}", ehlo, re.ASCII) is None:
@@ -90,9 +125,20 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             max_in_flight=delivery.max_in_flight,
             journal=journal,
             dns_servers=[_resolver(settings, server) for server in settings.dns.servers],
+            dnssec=settings.dns.dnssec,
+            trust_anchor=_path(settings, settings.dns.trust_anchor),
             smart_host=delivery.smart_host,
             smtp_port=delivery.smtp.port,
             ehlo=ehlo,
+            tls=tls.default,
+            tls_domains=dict(tls.domains),
+            tls_ca_file=_path(settings, tls.ca_file),
+            dane=tls.dane,
+            sts=tls.mta_sts,
+            sts_directory=str(beside / "mta-sts"),
+            sts_port=tls.mta_sts_port,
+            tls_report=str(beside / "tls-report.json"),
+            sites={site: {"tls": word} for site, word in tls.sites.items()},
             connections=delivery.connections,
             per_connection=delivery.per_connection,
             rate=delivery.rate,
@@ -100,6 +146,10 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             max_age_s=delivery.max_age_s,
             transcript_sample=delivery.transcript_sample,
         )
+
+
+def _path(settings: Settings, text: str) -> str:
+    return str(settings.path(text)) if text else ""
 
 
 def _resolver(settings: Settings, server: str) -> str:

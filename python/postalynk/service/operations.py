@@ -25,11 +25,11 @@ from postalynk.policy import Pools
 from postalynk.queue import open_queue
 from postalynk.queue.native import EmbeddedQueue
 from postalynk.recorder.projection import Recorder
-from postalynk.service import accounting, dead_letter, policies, replaying
+from postalynk.service import accounting, dead_letter, policies, replaying, tls_report
 from postalynk.service.canary import CanaryWatch
 from postalynk.service.client import Client, control_directory
 from postalynk.service.rotation import key_waits
-from postalynk.settings import Settings
+from postalynk.settings import Settings, TlsReports
 from postalynk.storage.hot.reader import HotReader
 from postalynk.worker.parts import Parts
 from postalynk.worker.pipeline import Worker
@@ -67,6 +67,7 @@ NAMES = frozenset(
 LIVE_NAMES = NAMES | {
     "drain",
     "process_state",
+    "tls_reports",
     "trace_close",
     "trace_open",
     "trace_read",
@@ -284,6 +285,7 @@ class LiveParts:
     reader: HotReader
     loop: asyncio.AbstractEventLoop
     canary: CanaryWatch
+    reports: TlsReports
     started_s: float = field(default_factory=time.monotonic)
 
 
@@ -339,6 +341,12 @@ class LiveOperations(Operations):
         """Deliveries in the engine, and records above the low-water marks."""
         waiting = sum(lane.waiting for lane in accounting.depth(self._queue))
         return max(waiting, self._live.parts.engine.in_flight())
+
+    def tls_reports(self, days_ago: int) -> list[dict[str, Any]]:
+        """The reports of a UTC day, as their domains get them."""
+        day = tls_report.day_of(time.time_ns() // 1000) - days_ago
+        policies = json.loads(self._live.parts.engine.tls_report(max(day, 0)))
+        return [r.body for r in tls_report.built(policies, day, self._live.reports)]
 
     def trace_open(self, site: str) -> int:
         """Begin to follow the conversations with a site; empty: with all."""

@@ -20,7 +20,7 @@ from typing import Any
 import uvloop
 
 from postalynk.control.operations import Control
-from postalynk.engine import open_engine
+from postalynk.engine import Engine, open_engine
 from postalynk.errors import PostalynkError, StorageError
 from postalynk.ingest.app import IngestContext, Readiness, build_app, intake_parts
 from postalynk.ingest.submission import SubmissionServer, bind_submission
@@ -40,6 +40,7 @@ from postalynk.service.metrics_app import metrics_app
 from postalynk.service.operations import LiveOperations, LiveParts, open_control
 from postalynk.service.policies import PolicySwitch
 from postalynk.service.rotation import KeyRotation
+from postalynk.service.tls_sender import TlsReportSender
 from postalynk.settings import Settings
 from postalynk.storage.hot.embedded import EmbeddedPostgres
 from postalynk.storage.hot.reader import HotReader
@@ -134,10 +135,7 @@ class Process:
         reader = HotReader(dsn)
         opened.push_async_callback(reader.close)
         recorder = self._open_recorder(opened, queue, dsn)
-        rotation = KeyRotation(settings, control)
-        rotating = asyncio.create_task(rotation.run())
-        rotating.add_done_callback(self._task_ended)
-        opened.push_async_callback(rotation.stop, rotating)
+        self._start_daily(opened, queue, control, parts.engine)
         # Above the recorder, so that what the last transactions come to is still projected.
         opened.push_async_callback(asyncio.to_thread, worker.drain, DRAIN_S)
         canary = CanaryWatch(queue, control, parts)
@@ -145,7 +143,15 @@ class Process:
         self.operations = LiveOperations(
             queue,
             control,
-            LiveParts(parts, worker, recorder, reader, asyncio.get_running_loop(), canary),
+            LiveParts(
+                parts,
+                worker,
+                recorder,
+                reader,
+                asyncio.get_running_loop(),
+                canary,
+                settings.tls_reports,
+            ),
             settings,
         )
         parts.metrics.watch_queue(
@@ -173,6 +179,21 @@ class Process:
                 server.open()
                 opened.push_async_callback(server.close)
                 self._progress(f"SMTP submission on {', '.join(submission.addresses)}")
+
+    def _start_daily(
+        self, opened: AsyncExitStack, queue: EmbeddedQueue, control: Control, engine: Engine
+    ) -> None:
+        """What looks after keys and reports, now and then."""
+        settings = self._settings
+        noted = control_directory(settings) / "tls-report.sent"
+        jobs = (
+            KeyRotation(settings, control),
+            TlsReportSender(settings, (queue, control, engine), noted),
+        )
+        for job in jobs:
+            running = asyncio.create_task(job.run())
+            running.add_done_callback(self._task_ended)
+            opened.push_async_callback(job.stop, running)
 
     def _open_engine(self, opened: AsyncExitStack, queue: EmbeddedQueue, control: Control) -> Parts:
         """The engine with keys and pools that follow the control state."""

@@ -11,6 +11,11 @@ pub(crate) fn wall_us() -> u64 {
     })
 }
 
+/// The time certificates are held against.
+pub(crate) fn certificate_time() -> rustls_pki_types::UnixTime {
+    rustls_pki_types::UnixTime::since_unix_epoch(Duration::from_micros(wall_us()))
+}
+
 /// The monotonic clock.
 pub(crate) fn now() -> Instant {
     Instant::now()

@@ -1,39 +1,44 @@
 //! From a path to a connection that takes transactions.
 //!
 //! **Order.** Hosts by preference, equals shuffled; of each host every address of a family the
-//! source has; the first that greets is taken. A failed TLS handshake is tried once more in
-//! plaintext on a new connection, which is recorded. A host that greets with a refusal counts as
+//! source has; the first that greets is taken. What is demanded of a host's TLS is known before it is
+//! connected to (`host`). Where nothing is, a failed handshake is tried once more in plaintext on a
+//! new connection, which is recorded. A host that greets with a refusal counts as
 //! one that cannot be reached (RFC 5321 section 4.2.2 leaves 554 to the client; others may answer).
 
+mod vet;
+
 use std::future::pending;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postalynk_smtp::{Client, CloseReason, Config, Event, Phase, Reply, StartTls, Timeout};
-use tokio::sync::oneshot;
 
 use crate::classify::{Class, classify};
 use crate::clock;
 use crate::destination::Hosts;
 use crate::driver::{Driver, Step};
 use crate::ending::{attempt_of, ended};
+use crate::host::{self, Host, host};
 use crate::outcome::{End, Finished};
 use crate::path::Path;
 use crate::pools::Source;
 use crate::relay;
 use crate::reply::put_reply;
-use crate::resolve::ToResolver;
 use crate::route::Job;
 use crate::shard::Shard;
 use crate::stream::Stream;
+use crate::tls::{Problem, ResultType};
 use crate::trace;
 use crate::transcript::Transcript;
 
+use vet::{broken, not_tried, reachable};
+
 /// Hosts and addresses tried for one connection: more would only keep the path waiting.
-const MOST_HOSTS: usize = 5;
-const MOST_ADDRESSES: usize = 4;
+const MOST_HOSTS: usize = 10;
+const MOST_ADDRESSES: usize = 8;
 /// From connecting to EHLO's answer; the RFC's five minutes for the banner, and once more.
 const GREETING: Duration = Duration::from_secs(600);
 
@@ -46,6 +51,10 @@ pub(crate) struct Session {
     pub(crate) tls: String,
     /// Why TLS was offered and not used.
     pub(crate) tls_refused: String,
+    /// What was demanded of TLS.
+    pub(crate) tls_policy: &'static str,
+    /// The certificates are those that were wanted; true where none were.
+    is_policy_met: bool,
     pub(crate) connect_us: u32,
     /// As it was when the connection was made.
     pub(crate) source: Arc<Source>,
@@ -66,6 +75,7 @@ pub(crate) struct Failure {
     tls_refused: String,
     relay: String,
     transcript: String,
+    tls_policy: &'static str,
     took: Duration,
 }
 
@@ -83,6 +93,7 @@ impl Failure {
         tried.tls_refused.clone_from(&self.tls_refused);
         tried.relay.clone_from(&self.relay);
         tried.transcript.clone_from(&self.transcript);
+        self.tls_policy.clone_into(&mut tried.tls_policy);
         tried.total_us = clock::micros(self.took);
         if let Some(reply) = &self.reply {
             put_reply(tried, reply);
@@ -108,20 +119,23 @@ pub(crate) async fn establish(shard: &Rc<Shard>, path: &Path) -> Result<Session,
     };
     let mut last = None;
     for name in names {
-        let addresses = match addresses(shard, source.ip, &name).await {
-            Ok(addresses) => addresses,
-            Err(reason) => {
-                last = Some(failed("dns", Class::Dns, reason, &name));
+        let setting = hosts.tls.unwrap_or(path.site.limits.get().tls);
+        let known = host(shard, (&hosts, setting), &name, port).await;
+        let host = match known.and_then(|host| reachable(source.ip, &name, host)) {
+            Ok(host) => host,
+            Err(refused) => {
+                last = Some(not_tried(shard, source.ip, &name, refused));
                 continue;
             }
         };
-        for ip in addresses.into_iter().take(MOST_ADDRESSES) {
+        for ip in host.ips.iter().take(MOST_ADDRESSES) {
             let attempt = Attempt {
                 shard,
                 path,
                 source: &source,
                 mx: &name,
-                peer: SocketAddr::new(ip, port),
+                peer: SocketAddr::new(*ip, port),
+                host: &host,
             };
             match attempt.make().await {
                 Ok(session) => return Ok(session),
@@ -130,33 +144,6 @@ pub(crate) async fn establish(shard: &Rc<Shard>, path: &Path) -> Result<Session,
         }
     }
     Err(last.unwrap_or_else(|| failed("dns", Class::Dns, "no host".to_owned(), "")))
-}
-
-/// The addresses of a host that a source with this address can reach.
-async fn addresses(
-    shard: &Shard,
-    from: Option<IpAddr>,
-    host: &Arc<str>,
-) -> Result<Vec<IpAddr>, String> {
-    let mut found = match host.parse::<IpAddr>() {
-        Ok(literal) => vec![literal],
-        Err(_) => {
-            let (answer, answered) = oneshot::channel();
-            let question = ToResolver::Addresses(Arc::clone(host), answer);
-            let _ = shard.links.resolver.send(question);
-            match answered.await {
-                Ok(addresses) => addresses.map_err(|error| error.to_string())?,
-                Err(_) => return Err("the resolver has stopped".to_owned()),
-            }
-        }
-    };
-    if let Some(from) = from {
-        found.retain(|ip| ip.is_ipv4() == from.is_ipv4());
-    }
-    if found.is_empty() {
-        return Err(format!("{host} has no address that the source can reach"));
-    }
-    Ok(found)
 }
 
 fn failed(phase: &'static str, class: Class, reason: String, mx: &str) -> Failure {
@@ -170,6 +157,7 @@ fn failed(phase: &'static str, class: Class, reason: String, mx: &str) -> Failur
         tls_refused: String::new(),
         relay: String::new(),
         transcript: String::new(),
+        tls_policy: "",
         took: Duration::ZERO,
     }
 }
@@ -181,27 +169,43 @@ struct Attempt<'a> {
     source: &'a Arc<Source>,
     mx: &'a Arc<str>,
     peer: SocketAddr,
+    host: &'a Host,
 }
 
 /// A failure, or one that plaintext may get around.
 enum Trouble {
     Failure(Failure),
-    Tls(String),
+    Tls(Problem),
 }
 
 impl Attempt<'_> {
     async fn make(&self) -> Result<Session, Failure> {
-        let wanted = if self.shard.links.shared.settings.starttls {
+        let wanted = if self.host.demand.must_encrypt {
+            StartTls::Required
+        } else if self.shard.links.shared.settings.starttls {
             StartTls::WhenOffered
         } else {
             StartTls::Never
         };
         let began = clock::now();
         let refused = match self.greet(wanted, began, String::new()).await {
-            Ok(session) => return Ok(session),
+            Ok(session) => {
+                self.count(&session, wanted);
+                return Ok(session);
+            }
             Err(Trouble::Failure(failure)) => return Err(failure),
-            Err(Trouble::Tls(refused)) => refused,
+            Err(Trouble::Tls(problem)) => {
+                self.count_failure(problem.result, &problem.text);
+                problem.text
+            }
         };
+        if self.host.demand.must_encrypt {
+            let reason = format!("{} is demanded of TLS: {refused}", self.host.demand.label);
+            return Err(Failure {
+                tls_refused: refused,
+                ..self.failed("starttls", Class::Transport, reason, began)
+            });
+        }
         // Opportunistic: mail in plaintext rather than no mail, and the event says so.
         match self.greet(StartTls::Never, began, refused.clone()).await {
             Ok(session) => Ok(session),
@@ -209,8 +213,8 @@ impl Attempt<'_> {
                 tls_refused: refused,
                 ..failure
             }),
-            Err(Trouble::Tls(reason)) => {
-                Err(self.failed("starttls", Class::Transport, reason, began))
+            Err(Trouble::Tls(problem)) => {
+                Err(self.failed("starttls", Class::Transport, problem.text, began))
             }
         }
     }
@@ -234,6 +238,8 @@ impl Attempt<'_> {
             peer: self.peer,
             tls: String::new(),
             tls_refused,
+            tls_policy: self.host.demand.label,
+            is_policy_met: true,
             connect_us: 0,
             source: Arc::clone(self.source),
             relay: self.relay(),
@@ -258,7 +264,7 @@ impl Attempt<'_> {
             };
             session.driver.transcript.note(clock::now(), &reason);
             if is_starting_tls(&session) {
-                return Err(Trouble::Tls(format!("after STARTTLS: {reason}")));
+                return Err(broken(format!("after STARTTLS: {reason}")));
             }
             let mut failure = self.failed(phase, Class::Transport, reason, began);
             failure.transcript = session.driver.transcript.text(began);
@@ -276,15 +282,16 @@ impl Attempt<'_> {
                     let handshake = session
                         .driver
                         .stream
-                        .start_tls(&self.shard.links.tls, self.mx);
+                        .start_tls(&self.shard.links.tls, &self.host.names[0]);
                     match tokio::time::timeout(limit, handshake).await {
                         Ok(Ok(tls)) => {
                             session.driver.transcript.note(clock::now(), &tls);
                             session.tls = tls;
                         }
-                        Ok(Err(error)) => return Err(Trouble::Tls(format!("handshake: {error}"))),
-                        Err(_) => return Err(Trouble::Tls("handshake: timeout".to_owned())),
+                        Ok(Err(error)) => return Err(broken(format!("handshake: {error}"))),
+                        Err(_) => return Err(broken("handshake: timeout".to_owned())),
                     }
+                    session.is_policy_met = self.check(session)?;
                     session.driver.client.tls_established();
                 }
                 Event::StartTlsRefused(reply) => session.tls_refused = reply.to_string(),
@@ -318,7 +325,7 @@ impl Attempt<'_> {
             return Stream::connect(self.source.ip, self.peer).await;
         };
         let host: Arc<str> = Arc::from(&*relay.host);
-        let found = addresses(self.shard, None, &host).await;
+        let found = host::addresses(self.shard, &host).await;
         let found = found.map_err(|cause| std::io::Error::other(format!("the relay: {cause}")))?;
         let stream = relay::connect(relay, &found, self.source.ip, self.peer).await?;
         Ok(Stream::Plain(stream))
@@ -353,7 +360,17 @@ impl Attempt<'_> {
             CloseReason::Protocol(error) => {
                 self.failed(phase, Class::Protocol, error.to_string(), began)
             }
-            CloseReason::TlsUnavailable(_) | CloseReason::Quit => {
+            CloseReason::TlsUnavailable(reply) => {
+                let said = reply.map_or("not offered".to_owned(), |reply| reply.to_string());
+                self.count_failure(ResultType::StarttlsNotSupported, &said);
+                let demand = self.host.demand.label;
+                let reason = format!("{demand} is demanded of TLS: STARTTLS: {said}");
+                Failure {
+                    tls_refused: said,
+                    ..self.failed("starttls", Class::Transport, reason, began)
+                }
+            }
+            CloseReason::Quit => {
                 let reason = "the receiver ended the conversation".to_owned();
                 self.failed(phase, Class::Transport, reason, began)
             }
@@ -365,6 +382,7 @@ impl Attempt<'_> {
             peer: self.peer.to_string(),
             relay: self.relay(),
             took: clock::now() - began,
+            tls_policy: self.host.demand.label,
             ..failed(phase, class, reason, self.mx)
         }
     }

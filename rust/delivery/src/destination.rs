@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use postalynk_dns::{Site, Targets, provider_of_domain};
+use postalynk_dns::{Security, Site, StsMode, StsPolicy, Targets, provider_of_domain};
 
 use crate::settings::Settings;
+use crate::tls::TlsPolicy;
 
 /// The hosts to connect to.
 #[derive(Clone, Debug)]
@@ -29,22 +30,55 @@ pub(crate) struct Destination {
     /// Deliveries with equal keys may share a connection: the same hosts take their mail.
     pub(crate) key: Arc<str>,
     pub(crate) hosts: Hosts,
+    /// The domain that this was worked out for; others with an equal key may use it.
+    pub(crate) domain: Arc<str>,
+    /// Whether DNSSEC vouches for the hosts.
+    pub(crate) security: Security,
+    /// The domain's MTA-STS policy.
+    pub(crate) sts: Option<Arc<StsPolicy>>,
+    /// What the settings say of the domain, rather than of the site.
+    pub(crate) tls: Option<TlsPolicy>,
 }
 
 impl Destination {
-    /// A domain's destination by its MX hosts.
-    pub(crate) fn of_targets(targets: Arc<Targets>) -> Self {
+    /// A domain's destination by its MX hosts and its MTA-STS policy.
+    pub(crate) fn of_targets(
+        settings: &Settings,
+        domain: &str,
+        targets: Arc<Targets>,
+        sts: Option<Arc<StsPolicy>>,
+    ) -> Self {
+        let tls = settings.tls_domains.get(domain).copied();
         let site = Site::of(&targets.hosts);
         let key: Vec<String> = targets
             .hosts
             .iter()
             .map(|host| format!("{} {}", host.preference, host.name))
             .collect();
+        let mut key = key.join(",");
+        // Mail that demands more of the same hosts needs connections of its own.
+        if targets.security.is_secure() {
+            key.push_str(" secure");
+        }
+        if let Some(policy) = sts.as_ref().filter(|policy| policy.mode != StsMode::None) {
+            key.push_str(&format!(
+                " sts {} {}",
+                policy.mode.as_str(),
+                policy.mx.join(",")
+            ));
+        }
+        if let Some(tls) = tls {
+            key.push_str(&format!(" tls {}", tls.as_str()));
+        }
         Self {
             site: site.name,
             provider: site.provider,
-            key: key.join(",").into(),
+            key: key.into(),
+            security: targets.security,
             hosts: Hosts::Mx(targets),
+            domain: domain.into(),
+            sts,
+            tls,
         }
     }
 
@@ -61,6 +95,10 @@ impl Destination {
                 host: host.into(),
                 port,
             },
+            domain: domain.into(),
+            security: Security::Insecure,
+            sts: None,
+            tls: None,
         })
     }
 

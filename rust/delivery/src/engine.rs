@@ -26,6 +26,7 @@ use crate::settings::Settings;
 use crate::shaping::Shaping;
 use crate::shared::{Books, Places, Shared};
 use crate::threads::Threads;
+use crate::tls::{Reports, Roots};
 use crate::trace::TraceBatch;
 use crate::tracker::{Place, encode_note};
 use crate::warmup::Warmth;
@@ -117,6 +118,8 @@ impl Engine {
             outcomes: Inbox::default(),
             metrics: Metrics::new(),
             traces: Default::default(),
+            roots: Roots::load(&settings.tls_ca_file)?,
+            reports: Reports::open(&settings.tls_report),
             open_transactions: Default::default(),
             is_draining: Default::default(),
             settings,
@@ -322,10 +325,19 @@ impl Engine {
         }
     }
 
+    /// What TLS sessions of a UTC day (days since the Unix epoch) came to: the `policies` of RFC 8460
+    /// section 4.4, as a JSON array.
+    #[must_use]
+    pub fn tls_report(&self, day: u64) -> String {
+        self.shared.reports.day(day)
+    }
+
     /// Ends all threads and closes all connections, open transactions too: the journal shows them.
     pub fn stop(&self) {
         self.shared.is_draining.store(true, Release);
         self.threads.stop();
+        // Counts that cannot be written are lost; the mail they count is not.
+        let _ = self.shared.reports.save();
     }
 }
 

@@ -9,10 +9,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use postalynk_dns::{Dnssec, DnssecMode};
 use postalynk_throttle::Rate;
 use serde::Deserialize;
 
 use crate::EngineError;
+use crate::tls::TlsPolicy;
 
 /// See the module.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,6 +32,10 @@ pub struct Settings {
     pub journal: PathBuf,
     /// Resolvers; empty: the system's.
     pub dns_servers: Vec<SocketAddr>,
+    /// `auto`, `on` or `off`; see [`DnssecMode`]. Empty: `auto`.
+    pub dnssec: String,
+    /// File of DNSKEY records to trust instead of the root's; empty: the root's.
+    pub trust_anchor: PathBuf,
     /// `host:port` that takes everything; empty: the recipients' MX hosts.
     pub smart_host: String,
     /// Port of MX hosts.
@@ -38,6 +44,22 @@ pub struct Settings {
     pub ehlo: String,
     /// Whether to use STARTTLS where it is offered.
     pub starttls: bool,
+    /// What is demanded of TLS where neither site nor domain says otherwise.
+    pub tls: TlsPolicy,
+    /// What is demanded for single recipient domains.
+    pub tls_domains: HashMap<String, TlsPolicy>,
+    /// PEM file of authorities to trust beside Mozilla's; empty: none.
+    pub tls_ca_file: PathBuf,
+    /// Whether TLSA records are looked for (RFC 7672).
+    pub dane: bool,
+    /// Whether MTA-STS policies are looked for (RFC 8461).
+    pub sts: bool,
+    /// Where MTA-STS policies are kept; empty: in memory only.
+    pub sts_directory: PathBuf,
+    /// Port of the hosts that serve MTA-STS policies.
+    pub sts_port: u16,
+    /// File that the counts for TLS reports survive a restart in; empty: they do not.
+    pub tls_report: PathBuf,
     /// Most connections per path; 0: as the provider's row says.
     pub connections: usize,
     /// Most messages per connection; 0: as the provider's row says.
@@ -77,39 +99,13 @@ pub struct SiteLimits {
     pub tls: String,
 }
 
-/// How much TLS a path insists on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsWish {
-    /// Where it is offered.
-    Opportunistic,
-    /// Over TLS or not at all.
-    Require,
-    /// Over TLS to a host whose certificate is good for its name, or not at all.
-    Verify,
-}
-
-impl TlsWish {
-    /// Empty: nothing is said.
-    fn parse(text: &str) -> Result<Option<Self>, String> {
-        match text {
-            "" => Ok(None),
-            "opportunistic" => Ok(Some(Self::Opportunistic)),
-            "require" => Ok(Some(Self::Require)),
-            "verify" => Ok(Some(Self::Verify)),
-            other => Err(format!(
-                "{other:?} is none of opportunistic, require, verify"
-            )),
-        }
-    }
-}
-
 impl SiteLimits {
     /// Whether every field can be used; `place` is named in the error.
     pub(crate) fn check(&self, place: &str) -> Result<(), EngineError> {
         let wrong =
             |key: &str, cause: String| EngineError::Settings(format!("{place}.{key}: {cause}"));
         parse_rate(&self.rate).map_err(|cause| wrong("rate", cause))?;
-        TlsWish::parse(&self.tls).map_err(|cause| wrong("tls", cause))?;
+        TlsPolicy::parse(&self.tls).map_err(|cause| wrong("tls", cause))?;
         Ok(())
     }
 }
@@ -123,10 +119,20 @@ impl Default for Settings {
             max_bytes: 256 << 20,
             journal: PathBuf::new(),
             dns_servers: Vec::new(),
+            dnssec: String::new(),
+            trust_anchor: PathBuf::new(),
             smart_host: String::new(),
             smtp_port: 25,
             ehlo: String::new(),
             starttls: true,
+            tls: TlsPolicy::Opportunistic,
+            tls_domains: HashMap::new(),
+            tls_ca_file: PathBuf::new(),
+            dane: true,
+            sts: true,
+            sts_directory: PathBuf::new(),
+            sts_port: 443,
+            tls_report: PathBuf::new(),
             connections: 0,
             per_connection: 0,
             rate: String::new(),
@@ -155,8 +161,8 @@ pub struct Limits {
     pub per_connection: usize,
     /// Most messages per time.
     pub rate: Rate,
-    /// What the policy says of TLS; `None`: nothing.
-    pub tls: Option<TlsWish>,
+    /// What is demanded of TLS.
+    pub tls: TlsPolicy,
 }
 
 impl Limits {
@@ -168,7 +174,10 @@ impl Limits {
             per_connection: or(said.per_connection, self.per_connection),
             // Checked when it was read.
             rate: parse_rate(&said.rate).ok().flatten().unwrap_or(self.rate),
-            tls: TlsWish::parse(&said.tls).ok().flatten().or(self.tls),
+            tls: TlsPolicy::parse(&said.tls)
+                .ok()
+                .flatten()
+                .unwrap_or(self.tls),
         }
     }
 
@@ -214,6 +223,9 @@ impl Settings {
         postalynk_smtp::EhloName::new(self.ehlo_name())
             .map_err(|cause| wrong("ehlo", cause.to_string()))?;
         parse_rate(&self.rate).map_err(|cause| wrong("rate", cause))?;
+        self.dnssec
+            .parse::<DnssecMode>()
+            .map_err(|cause| wrong("dnssec", cause))?;
         for (site, limits) in &self.sites {
             limits.check(&format!("sites.{site}"))?;
         }
@@ -236,6 +248,17 @@ impl Settings {
         split_host_port(&self.smart_host)
     }
 
+    /// How DNS answers are validated.
+    #[must_use]
+    pub fn dnssec(&self) -> Dnssec {
+        Dnssec {
+            // Checked when the settings were read.
+            mode: self.dnssec.parse().unwrap_or_default(),
+            trust_anchor: (!self.trust_anchor.as_os_str().is_empty())
+                .then(|| self.trust_anchor.clone()),
+        }
+    }
+
     /// The limits of a site.
     #[must_use]
     pub fn limits(&self, site: &str, provider: Option<&str>) -> Limits {
@@ -248,7 +271,7 @@ impl Settings {
             connections: self.connections,
             per_connection: self.per_connection,
             rate: self.rate.clone(),
-            tls: String::new(),
+            tls: self.tls.as_str().to_owned(),
         };
         let special = self.sites.get(site).cloned().unwrap_or_default();
         base.with(&general).with(&special)
@@ -279,14 +302,14 @@ const MX_DEFAULT: Limits = Limits {
     connections: 10,
     per_connection: 100,
     rate: per_second(100),
-    tls: None,
+    tls: TlsPolicy::Opportunistic,
 };
 /// One's own relay: no receiver's patience to guard.
 const SMART_HOST_DEFAULT: Limits = Limits {
     connections: 20,
     per_connection: 1_000,
     rate: Rate::Unlimited,
-    tls: None,
+    tls: TlsPolicy::Opportunistic,
 };
 
 /// Connections and messages per connection a provider tolerates from one source. Starting values
@@ -312,7 +335,7 @@ fn provider_limits(provider: &str) -> Option<Limits> {
         connections,
         per_connection,
         rate: per_second(rate),
-        tls: None,
+        tls: TlsPolicy::Opportunistic,
     })
 }
 
@@ -371,6 +394,9 @@ mod tests {
             (r#"{"sites": {"x": {"rate": "0/s"}}}"#, "sites.x.rate"),
             (r#"{"sites": {"x": {"tls": "no"}}}"#, "sites.x.tls"),
             (r#"{"ehlo": "a b"}"#, "ehlo"),
+            (r#"{"sites": {"x": {"tls": "never"}}}"#, "sites.x.tls"),
+            (r#"{"tls": "never"}"#, "never"),
+            (r#"{"dnssec": "yes"}"#, "dnssec"),
             (r#"{"max_in_flight": 0}"#, "max_in_flight"),
             (r#"{"speed": 1}"#, "speed"),
         ] {

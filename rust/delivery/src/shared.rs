@@ -23,6 +23,7 @@ use crate::prepare::Signers;
 use crate::settings::Settings;
 use crate::shaping::Shaping;
 use crate::timers::Timers;
+use crate::tls::{Reports, Roots};
 use crate::trace::Traces;
 use crate::tracker::Tracker;
 use crate::warmup::Warmth;
@@ -55,6 +56,10 @@ pub(crate) struct Shared {
     pub(crate) outcomes: Inbox<Finished>,
     pub(crate) metrics: Metrics,
     pub(crate) traces: Arc<Traces>,
+    /// Whom certificates are checked against.
+    pub(crate) roots: Roots,
+    /// TLS sessions by domain, for the daily report.
+    pub(crate) reports: Reports,
     /// Transactions between MAIL and their result.
     pub(crate) open_transactions: AtomicUsize,
     pub(crate) is_draining: AtomicBool,

@@ -1,8 +1,9 @@
 //! The bytes below a conversation: TCP, and TLS over it.
 //!
-//! **TLS here is opportunistic** (RFC 7435): any certificate is accepted, because the alternative is
-//! plaintext; which protocol and cipher were spoken is recorded. The handshake's signature is still
-//! checked, so the peer holds the key of the certificate it shows. Sessions are resumed.
+//! **The handshake accepts any certificate;** what is demanded of it is looked at afterwards, before
+//! any mail is spoken of (`tls`), so that one session cache serves all demands: a resumed session
+//! still knows its certificates. The handshake's signature is checked, so the peer holds the key of
+//! the certificate it shows. Protocol and cipher are recorded.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -89,6 +90,14 @@ impl Stream {
         let description = format!("{protocol} {suite}");
         *self = Self::Tls(Box::new(stream));
         Ok(description)
+    }
+
+    /// What the peer showed, its own certificate first; empty in plaintext.
+    pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
+        match self {
+            Self::Tls(stream) => stream.get_ref().1.peer_certificates().unwrap_or_default(),
+            Self::Plain(_) | Self::Gone => &[],
+        }
     }
 
     pub(crate) fn poll_write(

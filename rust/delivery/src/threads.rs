@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use postalynk_dns::Resolver;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::clock;
 use crate::error::EngineError;
 use crate::prepare::{self, ToPrepare};
 use crate::resolve::{self, ToResolver, Waiting};
@@ -15,6 +16,7 @@ use crate::route::Job;
 use crate::shard::{self, ShardLinks, ToShard};
 use crate::shared::Shared;
 use crate::stream::Tls;
+use crate::sts::{Fetcher, StsPolicies};
 
 /// See the module.
 pub(crate) struct Threads {
@@ -59,11 +61,16 @@ impl Threads {
         questions: UnboundedReceiver<ToResolver>,
     ) -> Result<(), EngineError> {
         let servers = &shared.settings.dns_servers;
-        let resolver = Resolver::new((!servers.is_empty()).then(|| servers.clone()))?;
+        let servers = (!servers.is_empty()).then(|| servers.clone());
+        let resolver = Resolver::new(servers, &shared.settings.dnssec())?;
+        let fetcher = Fetcher::new(shared.roots.clone(), shared.settings.sts_port)?;
+        // Policies live on this thread alone; a directory that cannot be used is told at start.
+        StsPolicies::open(&shared.settings.sts_directory, clock::wall_us() / 1_000_000)
+            .map_err(|cause| EngineError::Settings(format!("sts_directory: {cause}")))?;
         let shared = Arc::clone(shared);
         let runtime = runtime()?;
         self.spawn("dns".to_owned(), move || {
-            resolve::run(shared, resolver, &runtime, questions)
+            resolve::run(shared, (resolver, fetcher), &runtime, questions)
         })
     }
 

@@ -17,6 +17,9 @@ pub enum RouteError {
     /// The text can be no domain name.
     #[error("{0} is no domain name")]
     BadName(String),
+    /// The answer was signed and does not hold: somebody may have changed it (RFC 4035 section 4.3).
+    #[error("DNSSEC validation of {0} failed")]
+    Bogus(String),
     /// Resolvers gave no usable answer; it may go better later.
     #[error("DNS look-up of {domain} failed: {cause}")]
     Temporary {
@@ -31,7 +34,7 @@ impl RouteError {
     /// Whether trying later may help.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Temporary { .. })
+        matches!(self, Self::Temporary { .. } | Self::Bogus(_))
     }
 
     /// The enhanced code a receiver would have used (RFC 3463, RFC 7505).
@@ -41,7 +44,7 @@ impl RouteError {
             Self::NullMx(_) => "5.1.10",
             Self::NoDomain(_) | Self::NoRoute(_) => "5.1.2",
             Self::BadName(_) => "5.1.3",
-            Self::Temporary { .. } => "4.4.3",
+            Self::Temporary { .. } | Self::Bogus(_) => "4.4.3",
         }
     }
 }

@@ -1,170 +1,307 @@
-//! The asking: hickory behind two questions.
+//! The asking: hickory behind a few questions.
 //!
-//! **Caching.** hickory keeps positive and negative answers by their TTL, in a bounded cache; on top
-//! of it one question is asked once however many wait for it (single flight).
+//! **Caching.** Each question has a cache of its own, see `cache`; hickory's, below it, keeps single
+//! records by their TTL.
+//! **Validation.** See `validation`. Who validates throws bogus answers away and says of all others
+//! whether they are secure.
 //! **Invariant.** All calls of one resolver happen on one tokio runtime: its sockets belong to it.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{Name, RData};
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{
-    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts,
-};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::{DnsError, NetError, NoRecords};
-use parking_lot::Mutex;
+use hickory_proto::rr::rdata::MX;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use thiserror::Error;
-use tokio::sync::OnceCell;
 
-use crate::RouteError;
+use crate::cache::{Answer, Cache};
+use crate::security::{Dnssec, Security};
 use crate::targets::{MxHost, MxRecord, Targets, targets};
-
-/// Answers kept; at some 300 bytes each this bounds the cache near 20 MB.
-const CACHE_ANSWERS: u64 = 65_536;
-/// A negative answer is believed no longer, so a domain just set up need not wait for days.
-const NEGATIVE_MAX: Duration = Duration::from_secs(3_600);
-/// Per query and server; resolvers on the way give up within this.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::validation::{Found, Upstream};
+use crate::{RouteError, Tlsa};
 
 /// The resolver could not be set up.
 #[derive(Debug, Error)]
 #[error("DNS resolver: {0}")]
-pub struct ResolverError(String);
+pub struct ResolverError(pub(crate) String);
 
-type Flight = Arc<OnceCell<Result<Arc<Targets>, RouteError>>>;
+/// The addresses of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// Families alternating, IPv4 first; may be empty.
+    pub ips: Vec<IpAddr>,
+    /// Whether DNSSEC vouches for them.
+    pub security: Security,
+    /// The name they stand at, behind all aliases (RFC 7672 section 2.2.2).
+    pub name: String,
+}
+
+/// TLSA records and whether DNSSEC vouches for them. Without records: for there being none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsaAnswer {
+    /// As they came, usable or not.
+    pub records: Vec<Tlsa>,
+    /// See [`Security`].
+    pub security: Security,
+}
 
 /// A caching stub resolver.
 pub struct Resolver {
-    hickory: TokioResolver,
-    flights: Mutex<HashMap<String, Flight>>,
+    upstream: Upstream,
+    routes: Cache<Arc<Targets>>,
+    hosts: Cache<Arc<Addresses>>,
+    tlsa: Cache<Arc<TlsaAnswer>>,
+    texts: Cache<Arc<Vec<String>>>,
 }
 
 impl Resolver {
     /// A resolver that asks `servers`, or those of the system when there are none.
     ///
     /// # Errors
-    /// The system's configuration cannot be read.
-    pub fn new(servers: Option<Vec<SocketAddr>>) -> Result<Self, ResolverError> {
-        let failed = |error: NetError| ResolverError(error.to_string());
-        let mut builder = match servers {
-            None => TokioResolver::builder_tokio().map_err(failed)?,
-            Some(servers) => {
-                let servers = servers.into_iter().map(name_server).collect();
-                let mut builder = TokioResolver::builder_with_config(
-                    ResolverConfig::from_name_servers(servers),
-                    TokioRuntimeProvider::default(),
-                );
-                *builder.options_mut() = ResolverOpts::default();
-                builder
-            }
-        };
-        let options = builder.options_mut();
-        options.cache_size = CACHE_ANSWERS;
-        options.negative_max_ttl = Some(NEGATIVE_MAX);
-        options.timeout = QUERY_TIMEOUT;
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        options.max_active_requests = 1_024;
+    /// The system's configuration or the trust anchor cannot be read.
+    pub fn new(servers: Option<Vec<SocketAddr>>, dnssec: &Dnssec) -> Result<Self, ResolverError> {
         Ok(Self {
-            hickory: builder.build().map_err(failed)?,
-            flights: Mutex::default(),
+            upstream: Upstream::new(servers, dnssec)?,
+            routes: Cache::new(true),
+            hosts: Cache::new(true),
+            // An old "there is none" would let mail leave unprotected while an attacker keeps the
+            // name servers away; the RFC asks to wait instead (RFC 7672 section 2.1.2).
+            tlsa: Cache::new(false),
+            texts: Cache::new(true),
         })
+    }
+
+    /// Whether answers are validated now.
+    pub async fn is_validating(&self) -> bool {
+        self.upstream.is_validating(Instant::now()).await
     }
 
     /// The hosts that take mail for a domain (an A-label, lower case).
     ///
     /// # Errors
-    /// See [`RouteError`]; all but `Temporary` are final.
+    /// See [`RouteError`]; all but the temporary ones are final.
     pub async fn route(&self, domain: &str) -> Result<Arc<Targets>, RouteError> {
-        let flight = Arc::clone(self.flights.lock().entry(domain.to_owned()).or_default());
-        let answer = flight.get_or_init(|| self.ask(domain)).await.clone();
-        // Landed: the next question goes to hickory's cache, which knows the TTL.
-        let mut flights = self.flights.lock();
-        if flights
-            .get(domain)
-            .is_some_and(|current| Arc::ptr_eq(current, &flight))
-        {
-            flights.remove(domain);
-        }
-        answer
+        let ask = || async { self.ask_route(domain).await };
+        self.routes.get(domain, Instant::now(), ask).await
     }
 
-    /// The addresses of a host, IPv4 first; an empty list when it has none.
+    /// The addresses of a host; an empty list when it has none.
     ///
     /// # Errors
-    /// `Temporary` when resolvers gave no answer, `BadName` for an impossible name.
-    pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, RouteError> {
-        match self.hickory.lookup_ip(absolute(host)?).await {
-            Ok(found) => Ok(found.iter().collect()),
-            Err(error) => match verdict(host, &error) {
-                RouteError::NoRoute(_) | RouteError::NoDomain(_) => Ok(Vec::new()),
-                temporary => Err(temporary),
+    /// A temporary one when resolvers gave no answer, `BadName` for an impossible name.
+    pub async fn addresses(&self, host: &str) -> Result<Arc<Addresses>, RouteError> {
+        let ask = || async { self.ask_addresses(host).await };
+        self.hosts.get(host, Instant::now(), ask).await
+    }
+
+    /// The TLSA records of a service, such as `_25._tcp.mx.example.com`.
+    ///
+    /// # Errors
+    /// A temporary one when resolvers gave no usable answer: the host is not to be used then.
+    pub async fn tlsa(&self, name: &str) -> Result<Arc<TlsaAnswer>, RouteError> {
+        let ask = || async {
+            let found = self.ask_records(name, RecordType::TLSA).await;
+            map(found, |found| {
+                Arc::new(TlsaAnswer {
+                    records: found.records.iter().filter_map(tlsa_record).collect(),
+                    security: found.security,
+                })
+            })
+        };
+        self.tlsa.get(name, Instant::now(), ask).await
+    }
+
+    /// The texts of a name, each record's strings joined; empty when it has none.
+    ///
+    /// # Errors
+    /// A temporary one when resolvers gave no answer.
+    pub async fn texts(&self, name: &str) -> Result<Arc<Vec<String>>, RouteError> {
+        let ask = || async {
+            let found = self.ask_records(name, RecordType::TXT).await;
+            map(found, |found| {
+                Arc::new(found.records.iter().filter_map(text).collect())
+            })
+        };
+        self.texts.get(name, Instant::now(), ask).await
+    }
+
+    /// Records of a type; a name without any gives none.
+    async fn ask_records(&self, name: &str, kind: RecordType) -> Answer<Found> {
+        let now = Instant::now();
+        let asked = match absolute(name) {
+            Ok(name) => self.upstream.ask(&name, kind, now).await,
+            Err(error) => failed(error, now),
+        };
+        match asked.value {
+            Err(RouteError::NoRoute(_) | RouteError::NoDomain(_)) => Answer {
+                value: Ok(Found::default()),
+                valid_until: asked.valid_until,
             },
+            _ => asked,
         }
     }
 
-    async fn ask(&self, domain: &str) -> Result<Arc<Targets>, RouteError> {
-        let name = absolute(domain)?;
-        match self.hickory.mx_lookup(name.clone()).await {
-            Ok(found) => {
-                let records: Vec<MxRecord> = found
-                    .answers()
-                    .iter()
-                    .filter_map(|record| mx_record(&record.data))
-                    .collect();
-                if !records.is_empty() {
-                    return targets(domain, &records, found.valid_until()).map(Arc::new);
-                }
+    async fn ask_addresses(&self, host: &str) -> Answer<Arc<Addresses>> {
+        let (v4, v6) = tokio::join!(
+            self.ask_records(host, RecordType::A),
+            self.ask_records(host, RecordType::AAAA)
+        );
+        let valid_until = v4.valid_until.min(v6.valid_until);
+        let (v4, v6) = match (v4.value, v6.value) {
+            (Ok(v4), Ok(v6)) => (v4, v6),
+            // One family's servers may be broken while the other's address is good.
+            (Ok(v4), Err(error)) if v4.ips().next().is_none() => {
+                return Answer {
+                    value: Err(error),
+                    valid_until,
+                };
             }
-            Err(error) => match verdict(domain, &error) {
-                RouteError::NoRoute(_) => {}
-                other => return Err(other),
-            },
+            (Err(error), Ok(v6)) if v6.ips().next().is_none() => {
+                return Answer {
+                    value: Err(error),
+                    valid_until,
+                };
+            }
+            (Ok(v4), Err(_)) => (v4, Found::default()),
+            (Err(_), Ok(v6)) => (Found::default(), v6),
+            (Err(error), Err(_)) => {
+                return Answer {
+                    value: Err(error),
+                    valid_until,
+                };
+            }
+        };
+        // An absent family says nothing: only the addresses that may be used must be secure.
+        let families = [&v4, &v6]
+            .into_iter()
+            .filter(|found| found.ips().next().is_some());
+        let security = families
+            .map(|found| found.security)
+            .reduce(Security::and)
+            .unwrap_or_default();
+        let holder = if v4.ips().next().is_some() { &v4 } else { &v6 };
+        let name = holder.owner().unwrap_or_else(|| host.to_owned());
+        let ips = alternate(v4.ips(), v6.ips());
+        let value = Ok(Arc::new(Addresses {
+            ips,
+            security,
+            name,
+        }));
+        Answer { value, valid_until }
+    }
+
+    async fn ask_route(&self, domain: &str) -> Answer<Arc<Targets>> {
+        let now = Instant::now();
+        let name = match absolute(domain) {
+            Ok(name) => name,
+            Err(error) => return failed(error, now),
+        };
+        let asked = self.upstream.ask(&name, RecordType::MX, now).await;
+        match asked.value {
+            Ok(found) => {
+                let records: Vec<MxRecord> = found.records.iter().filter_map(mx_record).collect();
+                let valid_until = asked.valid_until;
+                let value = targets(domain, &records, valid_until, found.security).map(Arc::new);
+                return Answer { value, valid_until };
+            }
+            Err(RouteError::NoRoute(_)) => {}
+            Err(error) => {
+                return Answer {
+                    value: Err(error),
+                    valid_until: asked.valid_until,
+                };
+            }
         }
         // Implicit MX (RFC 5321 section 5.1): the domain itself, if it has an address.
-        let found = self
-            .hickory
-            .lookup_ip(name)
-            .await
-            .map_err(|error| verdict(domain, &error))?;
-        let host = MxHost {
-            preference: 0,
-            name: domain.into(),
+        let addresses = self.ask_addresses(domain).await;
+        let valid_until = addresses.valid_until.min(asked.valid_until);
+        let value = match addresses.value {
+            Ok(found) if found.ips.is_empty() => Err(RouteError::NoRoute(domain.to_owned())),
+            Ok(found) => {
+                let host = MxHost {
+                    preference: 0,
+                    name: domain.into(),
+                };
+                Ok(Arc::new(Targets {
+                    hosts: vec![host],
+                    valid_until,
+                    security: found.security,
+                }))
+            }
+            Err(error) => Err(error),
         };
-        Ok(Arc::new(Targets {
-            hosts: vec![host],
-            valid_until: found.valid_until(),
-        }))
+        Answer { value, valid_until }
     }
 }
 
-/// What an error of hickory means for mail.
-fn verdict(domain: &str, error: &NetError) -> RouteError {
-    if let NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, .. })) = error {
-        match *response_code {
-            ResponseCode::NXDomain => return RouteError::NoDomain(domain.to_owned()),
-            ResponseCode::NoError => return RouteError::NoRoute(domain.to_owned()),
-            _ => {}
+fn failed<T>(error: RouteError, now: Instant) -> Answer<T> {
+    let valid_until = now + Duration::from_secs(60);
+    Answer {
+        value: Err(error),
+        valid_until,
+    }
+}
+
+fn map<T, U>(answer: Answer<T>, change: impl FnOnce(T) -> U) -> Answer<U> {
+    Answer {
+        value: answer.value.map(change),
+        valid_until: answer.valid_until,
+    }
+}
+
+/// One of each in turn: a family that does not work costs half the tries, not all.
+fn alternate(
+    mut first: impl Iterator<Item = IpAddr>,
+    mut second: impl Iterator<Item = IpAddr>,
+) -> Vec<IpAddr> {
+    let mut all = Vec::new();
+    loop {
+        let pair = [first.next(), second.next()];
+        if pair == [None, None] {
+            return all;
         }
-    }
-    RouteError::Temporary {
-        domain: domain.to_owned(),
-        cause: error.to_string(),
+        all.extend(pair.into_iter().flatten());
     }
 }
 
-fn mx_record(rdata: &RData) -> Option<MxRecord> {
-    let RData::MX(mx) = rdata else { return None };
-    let exchange = mx.exchange.to_ascii();
-    let exchange = exchange.trim_end_matches('.').to_owned();
-    Some(MxRecord {
-        preference: mx.preference,
+fn mx_record(record: &Record) -> Option<MxRecord> {
+    let RData::MX(MX {
+        preference,
         exchange,
+        ..
+    }) = &record.data
+    else {
+        return None;
+    };
+    let exchange = exchange.to_ascii();
+    Some(MxRecord {
+        preference: *preference,
+        exchange: exchange.trim_end_matches('.').to_owned(),
     })
+}
+
+fn tlsa_record(record: &Record) -> Option<Tlsa> {
+    let RData::TLSA(tlsa) = &record.data else {
+        return None;
+    };
+    Some(Tlsa {
+        usage: tlsa.cert_usage.into(),
+        selector: tlsa.selector.into(),
+        matching: tlsa.matching.into(),
+        data: tlsa.cert_data.clone(),
+    })
+}
+
+fn text(record: &Record) -> Option<String> {
+    let RData::TXT(txt) = &record.data else {
+        return None;
+    };
+    let octets: Vec<u8> = txt
+        .txt_data
+        .iter()
+        .flat_map(|part| part.iter().copied())
+        .collect();
+    Some(String::from_utf8_lossy(&octets).into_owned())
 }
 
 /// The name as a fully qualified one, so no search list is applied.
@@ -178,10 +315,15 @@ fn absolute(domain: &str) -> Result<Name, RouteError> {
     Ok(name)
 }
 
-fn name_server(address: SocketAddr) -> NameServerConfig {
-    let mut udp = ConnectionConfig::udp();
-    let mut tcp = ConnectionConfig::tcp();
-    udp.port = address.port();
-    tcp.port = address.port();
-    NameServerConfig::new(address.ip(), true, vec![udp, tcp])
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        let v4 = |n: u8| IpAddr::from([127, 0, 0, n]);
+        let v6 = |n: u16| IpAddr::from([0, 0, 0, 0, 0, 0, 0, n]);
+        let order = alternate([v4(1), v4(2), v4(3)].into_iter(), [v6(1)].into_iter());
+        assert_eq!(order, [v4(1), v6(1), v4(2), v4(3)]);
+    }
 }

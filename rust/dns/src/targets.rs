@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::RouteError;
+use crate::{RouteError, Security};
 
 /// One MX record as it came: the exchange may be the root (empty name).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,9 @@ pub struct Targets {
     pub hosts: Vec<MxHost>,
     /// When the answer must be asked for again.
     pub valid_until: Instant,
+    /// Whether DNSSEC vouches for the hosts: without that DANE says nothing about the domain
+    /// (RFC 7672 section 2.2.1).
+    pub security: Security,
 }
 
 impl Targets {
@@ -68,6 +71,7 @@ pub fn targets(
     domain: &str,
     records: &[MxRecord],
     valid_until: Instant,
+    security: Security,
 ) -> Result<Targets, RouteError> {
     let mut hosts: Vec<MxHost> = records
         .iter()
@@ -84,7 +88,11 @@ pub fn targets(
     if hosts.is_empty() {
         return Err(RouteError::NullMx(domain.to_owned()));
     }
-    Ok(Targets { hosts, valid_until })
+    Ok(Targets {
+        hosts,
+        valid_until,
+        security,
+    })
 }
 
 /// SplitMix64: enough to spread load, and a function of its seed.
@@ -110,14 +118,20 @@ mod tests {
 
     #[test]
     fn a_null_mx_takes_no_mail() {
-        let answer = targets("example.com", &[record(0, "")], Instant::now());
+        let answer = targets(
+            "example.com",
+            &[record(0, "")],
+            Instant::now(),
+            Security::Insecure,
+        );
         assert_eq!(answer, Err(RouteError::NullMx("example.com".into())));
     }
 
     #[test]
     fn invalid_records_do_not_spoil_valid_ones() {
         let records = [record(0, ""), record(10, "MX.Example.com")];
-        let answer = targets("example.com", &records, Instant::now()).expect("one is valid");
+        let answer = targets("example.com", &records, Instant::now(), Security::Insecure)
+            .expect("one is valid");
         assert_eq!(&*answer.hosts[0].name, "mx.example.com");
         assert_eq!(answer.hosts.len(), 1);
     }
@@ -127,7 +141,8 @@ mod tests {
         let records: Vec<_> = (0..4)
             .map(|n| record(10, &format!("mx{n}.example")))
             .collect();
-        let targets = targets("example", &records, Instant::now()).expect("valid");
+        let targets =
+            targets("example", &records, Instant::now(), Security::Insecure).expect("valid");
         let mut first = std::collections::HashMap::new();
         for chance in 0..8_000 {
             *first
@@ -152,7 +167,7 @@ mod tests {
             let mut records: Vec<_> = records.iter().map(|(p, e)| record(*p, e)).collect();
             let usable = records.iter().any(|r| !r.exchange.is_empty());
             records.extend((0..nulls).map(|_| record(0, "")));
-            match targets("example", &records, Instant::now()) {
+            match targets("example", &records, Instant::now(), Security::Insecure) {
                 Err(error) => prop_assert!(!usable && error == RouteError::NullMx("example".into())),
                 Ok(targets) => prop_assert!(targets.hosts.iter().all(|h| !h.name.is_empty())),
             }
@@ -166,7 +181,7 @@ mod tests {
         ) {
             let records: Vec<_> = records.iter().map(|(p, e)| record(*p, e)).collect();
             let usable = records.iter().any(|r| !r.exchange.is_empty());
-            match targets("example", &records, Instant::now()) {
+            match targets("example", &records, Instant::now(), Security::Insecure) {
                 Err(_) => prop_assert!(!usable),
                 Ok(targets) => {
                     let order = targets.order(chance);

@@ -4,7 +4,7 @@
 //! error is temporary and everything else what RFC 5321 and RFC 7505 say; one question is asked once.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use postalynk_dns::{Resolver, RouteError};
+use postalynk_dns::{Dnssec, Resolver, RouteError};
 use postalynk_testkit::{Resolver as Server, Zone};
 
 const ZONE: &str = "
@@ -26,7 +26,7 @@ fn on_runtime<T>(work: impl AsyncFnOnce(Resolver, &Server) -> T) -> T {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let resolver = Resolver::new(Some(vec![server.address()])).unwrap();
+        let resolver = Resolver::new(Some(vec![server.address()]), &Dnssec::off()).unwrap();
         work(resolver, &server).await
     })
 }
@@ -47,13 +47,20 @@ fn domains_have_the_targets_their_records_say() {
         assert_eq!(names("plain.test").await, ["plain.test"]);
         let addresses = resolver.addresses("a.two.test").await.unwrap();
         assert_eq!(
-            addresses,
+            addresses.ips,
             [
                 "127.0.0.1".parse::<std::net::IpAddr>().unwrap(),
                 "::1".parse().unwrap()
             ]
         );
-        assert!(resolver.addresses("missing.test").await.unwrap().is_empty());
+        assert!(
+            resolver
+                .addresses("missing.test")
+                .await
+                .unwrap()
+                .ips
+                .is_empty()
+        );
     });
 }
 

@@ -251,6 +251,7 @@ impl AcceptedMessage {
             dkim_domain: self.dkim_domain,
             plan: self.plan,
             in_doubt: wish.into(),
+            require_tls: false,
             content: Some(content),
         })
     }

@@ -385,6 +385,10 @@ impl Engine {
         py.detach(|| self.0.metrics())
     }
 
+    fn tls_report(&self, py: Python<'_>, day: u64) -> String {
+        py.detach(|| self.0.tls_report(day))
+    }
+
     fn drain(&self, py: Python<'_>, timeout_ms: u64) -> bool {
         py.detach(|| self.0.drain(Duration::from_millis(timeout_ms)))
     }

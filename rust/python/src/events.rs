@@ -205,6 +205,7 @@ impl EventColumns {
             "relay": |(_, _, t)| &t.relay,
             "transcript": |(_, _, t)| &t.transcript,
             "explanation": |(_, _, t)| &t.explanation,
+            "tls_policy": |(_, _, t)| &t.tls_policy,
         })
     }
 }

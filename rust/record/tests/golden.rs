@@ -222,6 +222,7 @@ fn an_attempt() {
                 fallback: true,
                 size_bytes: 10_240,
                 tls_refused: "certificate expired".into(),
+                tls_policy: String::new(),
                 ..Default::default()
             }),
             due_at_us: 1_700_000_061_000_000,

@@ -7,17 +7,19 @@
 //! DNS from a static [`Zone`]. Both run on a thread of their own, so any language can embed them.
 //! **Invariants.** Both bind loopback addresses only: nothing here can reach, or be reached from,
 //! another machine.
-//! **Not here.** Signed zones, a delay proxy, provider personalities.
+//! **Not here.** A delay proxy, provider personalities.
 #![forbid(unsafe_code)]
 
 pub mod personality;
+mod policy_host;
 mod resolver;
 mod script;
 mod sink;
 
+pub use policy_host::PolicyHost;
 pub use resolver::{Answer, Resolver, Zone, ZoneError};
 pub use script::{Rule, Script, Step};
-pub use sink::{Counts, Received, Sink, SinkOptions};
+pub use sink::{Certificate, Counts, Received, Sink, SinkOptions};
 
 use std::io;
 use std::net::SocketAddr;

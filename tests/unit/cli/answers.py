@@ -183,7 +183,7 @@ def _event(**changes: Any) -> dict[str, Any]:
             "mx": "mx1.rcpt.example",
             "peer": "192.0.2.25:25",
         },
-        "tls": {"used": "TLSv1.3", "refused": ""},
+        "tls": {"used": "TLSv1.3", "refused": "", "policy": "dane"},
         "latency_us": {"connect": 900, "mail": 300, "dot": 2_000, "total": 4_200},
         "policy": {
             "version": "d41d8cd9",
@@ -209,7 +209,7 @@ DEFERRED: dict[str, Any] = _event(
     at="2026-11-24T12:00:00.100000+00:00",
     due_at="2026-11-24T12:05:00+00:00",
     reply={"code": 451, "enhanced": "4.7.1", "text": f"4.7.1 later\n{HOSTILE}"},
-    tls={"used": "", "refused": "certificate expired"},
+    tls={"used": "", "refused": "certificate expired", "policy": ""},
     transcript=f"0.001 S: 220 mx1\n0.002 C: EHLO mta1\n0.003 S: 451 4.7.1 {HOSTILE}\n",
     policy={
         "version": "d41d8cd9",
@@ -255,3 +255,24 @@ STORY: dict[str, Any] = {
     ],
     "is_truncated": True,
 }
+
+TLS_REPORTS = [
+    {
+        "organization-name": "acme.example",
+        "date-range": {
+            "start-datetime": "2026-01-01T00:00:00Z",
+            "end-datetime": "2026-01-01T23:59:59Z",
+        },
+        "contact-info": "tls@acme.example",
+        "report-id": "2026-01-01T00:00:00Z_rcpt.example",
+        "policies": [
+            {
+                "policy": {"policy-type": "sts", "policy-domain": "rcpt.example"},
+                "summary": {"total-successful-session-count": 7, "total-failure-session-count": 2},
+                "failure-details": [
+                    {"result-type": "certificate-expired", "failed-session-count": 2}
+                ],
+            }
+        ],
+    }
+]

@@ -23,6 +23,7 @@ from postalynk.cli import (
     policy,  # noqa: F401
     pool,  # noqa: F401
     queue,  # noqa: F401
+    tls_report,  # noqa: F401
     trace,  # noqa: F401
 )
 from postalynk.cli.app import run
@@ -140,6 +141,10 @@ CASES = {
         {"reason": "unprojectable", "org": None, "is_dry_run": False},
         answers.REDRIVE,
     ),
+    "tls-report": Case(
+        "tls-report --days-ago 1", "tls_reports", {"days_ago": 1}, answers.TLS_REPORTS
+    ),
+    "tls-report-empty": Case("tls-report", "tls_reports", {"days_ago": 0}, []),
     "why": Case(f"why {answers.MESSAGE}", "why", {"message_id": answers.MESSAGE}, answers.STORY),
 }
 

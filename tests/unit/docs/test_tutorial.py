@@ -46,7 +46,7 @@ STORY = {
                         "mx": "127.0.0.1",
                         "peer": "127.0.0.1:1025",
                     },
-                    "tls": {"used": "", "refused": ""},
+                    "tls": {"used": "", "refused": "", "policy": ""},
                     "latency_us": {"total": 3_400},
                     "policy": {
                         "version": "5f0c…",

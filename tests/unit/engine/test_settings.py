@@ -5,7 +5,7 @@ import pytest
 
 from postalynk.engine import EngineSettings
 from postalynk.errors import SettingsError
-from postalynk.settings import Delivery, Dns, Settings, Smtp
+from postalynk.settings import Delivery, Dns, Settings, Smtp, Tls
 
 
 def _of(settings: Settings, *, is_sink_only: bool = False) -> EngineSettings:
@@ -20,9 +20,20 @@ def test_defaults_are_the_engines() -> None:
         "max_in_flight": 10_000,
         "journal": "attempts.journal",
         "dns_servers": [],
+        "dnssec": "auto",
+        "trust_anchor": "",
         "smart_host": "",
         "smtp_port": 25,
         "ehlo": "mta.example.com",
+        "tls": "opportunistic",
+        "tls_domains": {},
+        "tls_ca_file": "",
+        "dane": True,
+        "sts": True,
+        "sts_directory": "mta-sts",
+        "sts_port": 443,
+        "tls_report": "tls-report.json",
+        "sites": {},
         "connections": 0,
         "per_connection": 0,
         "rate": "",
@@ -57,6 +68,9 @@ def test_a_resolver_has_a_port(written: str, told: str) -> None:
         (Settings(delivery=Delivery(ehlo="my host")), "delivery.ehlo"),
         (Settings(dns=Dns(servers=("dns.example",))), "dns.servers"),
         (Settings(dns=Dns(servers=("9.9.9.9:0",))), "dns.servers"),
+        (Settings(dns=Dns(dnssec="yes")), "dns.dnssec"),
+        (Settings(delivery=Delivery(tls=Tls(default="never"))), "delivery.tls.default"),
+        (Settings(delivery=Delivery(tls=Tls(sites={"google": "no"}))), "delivery.tls.sites.google"),
     ],
 )
 def test_what_is_wrong_is_named(settings: Settings, key: str) -> None:

@@ -52,8 +52,8 @@ _CURSOR = re.compile(r"(\d{1,17})\.(-?\d{1,9})\.(-?\d{1,9})\.([a-z_]{1,32})", re
 _ATTEMPT = (
     "kind, attempt, at, recorded_at, due_at, reason, pool, source, site, mx, peer, reply_code,"
     " enhanced, reply, class, phase, tls, tls_refused, connect_us, mail_us, dot_us, total_us,"
-    " policy_version, route_reason, fallback, size_bytes, relay, transcript,"
-    " explanation"
+    " policy_version, route_reason, fallback, size_bytes, relay, transcript, explanation,"
+    " tls_policy"
 )
 _MESSAGE = "SELECT * FROM postalynk.messages WHERE id = $1"
 _STATES = """
@@ -235,7 +235,11 @@ def _attempt(event: asyncpg.Record) -> dict[str, Any]:
         "phase": event["phase"],
         "reply": _reply(event),
         "path": {name: event[name] for name in ("pool", "source", "relay", "site", "mx", "peer")},
-        "tls": {"used": event["tls"], "refused": event["tls_refused"]},
+        "tls": {
+            "used": event["tls"],
+            "refused": event["tls_refused"],
+            "policy": event["tls_policy"],
+        },
         "latency_us": {name: event[f"{name}_us"] for name in ("connect", "mail", "dot", "total")},
         "policy": {
             "version": event["policy_version"],

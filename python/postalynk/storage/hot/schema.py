@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from postalynk.storage.hot.connection import Connection
 
-VERSION = 2
+VERSION = 3
 ADVISORY_LOCK = 0x706F7374616C  # "postal": one migration or partition change at a time
 
 MESSAGES: dict[str, str] = {
@@ -76,6 +76,7 @@ EVENTS: dict[str, str] = {
     "relay": "text NOT NULL DEFAULT ''",
     "transcript": "text NOT NULL DEFAULT ''",
     "explanation": "text NOT NULL DEFAULT ''",
+    "tls_policy": "text NOT NULL DEFAULT ''",
 }
 """Columns that came after version 1 have defaults, for the rows that were there before them."""
 

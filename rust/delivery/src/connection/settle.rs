@@ -179,6 +179,7 @@ impl Connection<'_> {
             peer: self.session.peer.to_string(),
             tls: self.session.tls.clone(),
             tls_refused: self.session.tls_refused.clone(),
+            tls_policy: self.session.tls_policy.to_owned(),
             connect_us: if open.is_first {
                 self.session.connect_us
             } else {

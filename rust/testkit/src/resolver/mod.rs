@@ -2,8 +2,9 @@
 //!
 //! **Model.** Two blocking threads, one a transport: tests ask little. What is answered is a pure
 //! function of [`Zone`] and question, see `zone`.
-//! **Not here.** DNSSEC, zone transfers, EDNS beyond its payload size.
+//! **Not here.** Zone transfers, EDNS beyond its payload size.
 
+mod signing;
 mod zone;
 
 pub use zone::{Answer, Zone, ZoneError};

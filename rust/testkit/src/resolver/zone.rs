@@ -17,17 +17,23 @@
 //! broken.example   SERVFAIL
 //! quiet.example    SILENT
 //! gone.example     NXDOMAIN
+//! _25._tcp.mx.example.com  TLSA  3 1 1 0a1b2c…
 //! ```
+//!
+//! **Signed.** With [`Zone::signed`] every answer is signed by one key; two more marks then mean
+//! something: `BOGUS` breaks the signatures at a name, `UNSIGNED` begins a zone without a key there.
 
+use super::signing::{Signing, server};
 use hickory_proto::op::{Edns, Message, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, SOA, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, SOA, TLSA, TXT};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// How long resolvers may keep an answer, in seconds: short, tests change their minds.
-const TTL_S: u32 = 60;
+pub(super) const TTL_S: u32 = 60;
 /// Longest chain of CNAMEs followed.
 const MOST_CNAMES: usize = 8;
 /// The UDP payload offered to clients that speak EDNS.
@@ -46,6 +52,12 @@ pub enum Answer {
     Txt(String),
     /// Another name to ask.
     Cname(String),
+    /// Usage, selector, matching type and data (RFC 6698).
+    Tlsa(u8, u8, u8, Vec<u8>),
+    /// In a signed zone: signatures here do not hold.
+    Bogus,
+    /// In a signed zone: from here on nothing is signed, and that is proved.
+    Unsigned,
     /// The server fails, whatever the type.
     ServFail,
     /// The name does not exist, even below a wildcard.
@@ -68,9 +80,72 @@ pub struct ZoneError {
 #[derive(Clone, Debug, Default)]
 pub struct Zone {
     names: BTreeMap<Name, Vec<Answer>>,
+    signing: Option<Arc<Signing>>,
 }
 
 impl Zone {
+    /// The same zone, signed by a new key.
+    ///
+    /// # Errors
+    /// No key can be made.
+    pub fn signed(mut self) -> Result<Self, ZoneError> {
+        let signing = Signing::generate().map_err(|error| ZoneError {
+            line: 0,
+            what: format!("signing key: {error}"),
+        })?;
+        self.signing = Some(Arc::new(signing));
+        Ok(self)
+    }
+
+    /// The key of a signed zone, as the trust anchor file of a validator.
+    #[must_use]
+    pub fn trust_anchor(&self) -> Option<String> {
+        self.signing.as_ref().map(|signing| signing.anchor())
+    }
+
+    /// Where the insecure zone of a name begins, if it stands in one.
+    pub(super) fn cut_of(&self, name: &Name) -> Option<Name> {
+        let mut above = name.clone();
+        while !above.is_root() {
+            if self.is_cut(&above) {
+                return Some(above);
+            }
+            above = above.base_name();
+        }
+        None
+    }
+
+    pub(super) fn is_cut(&self, name: &Name) -> bool {
+        self.listed(name).contains(&Answer::Unsigned)
+    }
+
+    pub(super) fn is_bogus(&self, name: &Name) -> bool {
+        self.listed(name).contains(&Answer::Bogus)
+    }
+
+    pub(super) fn listed(&self, name: &Name) -> &[Answer] {
+        self.names.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The names of the signed zone, in their order.
+    pub(super) fn owners(&self) -> Vec<Name> {
+        let is_inside = |name: &&Name| self.cut_of(name).is_none_or(|cut| cut == **name);
+        let has_records = |name: &&Name| {
+            self.is_cut(name) || self.listed(name).iter().any(|a| a.kind().is_some())
+        };
+        let mut owners = vec![Name::root()];
+        owners.extend(
+            self.names
+                .keys()
+                .filter(is_inside)
+                .filter(has_records)
+                .cloned(),
+        );
+        owners.sort();
+        owners.dedup();
+        owners
+    }
+
     /// A zone in which nothing exists.
     #[must_use]
     pub fn new() -> Self {
@@ -112,14 +187,7 @@ impl Zone {
 
     /// The answer to a question; `None` to stay silent.
     pub(super) fn respond(&self, question: &Message) -> Option<Message> {
-        let mut response = Message::response(question.metadata.id, question.metadata.op_code);
-        response.metadata.recursion_desired = question.metadata.recursion_desired;
-        response.metadata.recursion_available = true;
-        if question.edns.is_some() {
-            let mut edns = Edns::new();
-            edns.set_max_payload(EDNS_PAYLOAD);
-            response.set_edns(edns);
-        }
+        let mut response = empty(question);
         let asked = question
             .queries
             .first()
@@ -130,7 +198,11 @@ impl Zone {
         };
         response.add_query(query.clone());
         let mut name = query.name().clone();
+        let is_apex = self.signing.is_some() && name.is_root();
         for _ in 0..=MOST_CNAMES {
+            if is_apex {
+                break;
+            }
             let answers = self.answers(&name);
             if answers.contains(&Answer::Silent) {
                 return None;
@@ -169,7 +241,39 @@ impl Zone {
             // Without it resolvers may not keep the negative answer (RFC 2308, 3).
             response.add_authority(start_of_authority(query.name()));
         }
+        self.sign(question, &mut response);
         Some(response)
+    }
+
+    /// What only a signed zone says.
+    fn sign(&self, question: &Message, response: &mut Message) {
+        let (Some(signing), Some(query)) = (&self.signing, question.queries.first()) else {
+            return;
+        };
+        let (name, kind) = (query.name().clone(), query.query_type());
+        if name.is_root()
+            && let Some(data) = signing.apex(kind)
+        {
+            response.authorities.clear();
+            response.add_answer(Record::from_rdata(Name::root(), TTL_S, data));
+        } else if kind == RecordType::NS && self.is_cut(&name) {
+            response.authorities.clear();
+            response.add_answer(Record::from_rdata(
+                name.clone(),
+                TTL_S,
+                RData::NS(NS(server())),
+            ));
+        }
+        let wants_proof = question
+            .edns
+            .as_ref()
+            .is_some_and(|edns| edns.flags().dnssec_ok);
+        if wants_proof {
+            if let Some(edns) = response.edns.as_mut() {
+                edns.set_dnssec_ok(true);
+            }
+            signing.sign(self, &(name, kind), response);
+        }
     }
 
     fn answers(&self, name: &Name) -> &[Answer] {
@@ -203,17 +307,47 @@ impl Answer {
         }
     }
 
+    /// The type of what it answers with.
+    pub(super) fn kind(&self) -> Option<RecordType> {
+        self.rdata().map(|data| data.record_type())
+    }
+
     fn data(&self, asked: RecordType) -> Option<RData> {
+        self.rdata().filter(|data| data.record_type() == asked)
+    }
+
+    fn rdata(&self) -> Option<RData> {
         let data = match self {
             Self::Mx(preference, host) => RData::MX(MX::new(*preference, absolute(host).ok()?)),
             Self::A(address) => RData::A(A(*address)),
             Self::Aaaa(address) => RData::AAAA(AAAA(*address)),
             Self::Txt(text) => RData::TXT(TXT::from_bytes(text.as_bytes().chunks(255).collect())),
             Self::Cname(target) => RData::CNAME(CNAME(absolute(target).ok()?)),
-            Self::ServFail | Self::NxDomain | Self::Silent => return None,
+            Self::Tlsa(usage, selector, matching, octets) => RData::TLSA(TLSA::new(
+                (*usage).into(),
+                (*selector).into(),
+                (*matching).into(),
+                octets.clone(),
+            )),
+            Self::ServFail | Self::NxDomain | Self::Silent | Self::Bogus | Self::Unsigned => {
+                return None;
+            }
         };
-        (data.record_type() == asked).then_some(data)
+        Some(data)
     }
+}
+
+/// An answer without anything in it.
+fn empty(question: &Message) -> Message {
+    let mut response = Message::response(question.metadata.id, question.metadata.op_code);
+    response.metadata.recursion_desired = question.metadata.recursion_desired;
+    response.metadata.recursion_available = true;
+    if question.edns.is_some() {
+        let mut edns = Edns::new();
+        edns.set_max_payload(EDNS_PAYLOAD);
+        response.set_edns(edns);
+    }
+    response
 }
 
 fn start_of_authority(name: &Name) -> Record {
@@ -261,12 +395,32 @@ fn parse_line(line: &str) -> Result<(&str, Answer), ZoneError> {
         "AAAA" => Answer::Aaaa(address(data)?),
         "TXT" => Answer::Txt(data.trim_matches('"').to_owned()),
         "CNAME" => Answer::Cname(data.to_owned()),
+        "TLSA" => tlsa(data).ok_or_else(|| wrong("TLSA needs three numbers and hex"))?,
+        "BOGUS" => Answer::Bogus,
+        "UNSIGNED" => Answer::Unsigned,
         "SERVFAIL" => Answer::ServFail,
         "NXDOMAIN" => Answer::NxDomain,
         "SILENT" => Answer::Silent,
         other => return Err(wrong(&format!("record type {other:?} is not known here"))),
     };
     Ok((name, answer))
+}
+
+fn tlsa(text: &str) -> Option<Answer> {
+    let mut words = text.split_whitespace();
+    let mut number = || words.next()?.parse().ok();
+    let (usage, selector, matching) = (number()?, number()?, number()?);
+    let hex: String = words.collect();
+    let octets = hex
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    Some(Answer::Tlsa(
+        usage,
+        selector,
+        matching,
+        octets.collect::<Option<_>>()?,
+    ))
 }
 
 fn address<T: FromStr>(text: &str) -> Result<T, ZoneError> {

@@ -14,6 +14,8 @@ mod syntax;
 mod tls;
 
 pub use ledger::Received;
+pub use tls::Certificate;
+pub(crate) use tls::server_config;
 
 use crate::personality::Personalities;
 use crate::require_loopback;
@@ -41,6 +43,8 @@ pub struct SinkOptions {
     pub starttls: bool,
     /// Take only connections that begin with a PROXY header, version 2.
     pub proxy_protocol: bool,
+    /// Offer STARTTLS with this one instead.
+    pub certificate: Option<Certificate>,
     /// Further lines of the answer to EHLO, such as `LIMITS RCPTMAX=2`; nothing is done about them.
     pub extensions: Vec<String>,
     /// The SIZE offered and enforced, in octets.
@@ -71,6 +75,7 @@ impl Default for SinkOptions {
             chunking: false,
             starttls: false,
             proxy_protocol: false,
+            certificate: None,
             extensions: Vec::new(),
             size_limit_bytes: 50 * 1024 * 1024,
             personalities: true,
@@ -86,13 +91,17 @@ impl Default for SinkOptions {
 }
 
 impl SinkOptions {
+    fn has_tls(&self) -> bool {
+        self.starttls || self.certificate.is_some()
+    }
+
     fn say_extensions(&self, is_encrypted: bool, replies: &mut Vec<u8>) {
         let offered = [
             (self.pipelining, "PIPELINING"),
             (self.eight_bit, "8BITMIME"),
             (self.eight_bit, "SMTPUTF8"),
             (self.chunking, "CHUNKING"),
-            (self.starttls && !is_encrypted, "STARTTLS"),
+            (self.has_tls() && !is_encrypted, "STARTTLS"),
         ];
         replies.extend_from_slice(b"250-sink.test\r\n");
         for (_, keyword) in offered.iter().filter(|(is_offered, _)| *is_offered) {
@@ -276,7 +285,10 @@ impl SinkShared {
         Ok(Self {
             is_scripted: !options.script.is_empty(),
             keeps_content: ledger.keeps_content(),
-            tls: options.starttls.then(tls::make).transpose()?,
+            tls: match &options.certificate {
+                Some(certificate) => Some(tls::of(certificate)?),
+                None => options.starttls.then(tls::make).transpose()?,
+            },
             script: Mutex::new(options.script.clone()),
             personalities: Mutex::default(),
             ledger: Mutex::new(ledger),

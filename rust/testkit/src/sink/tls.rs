@@ -1,6 +1,6 @@
-//! A certificate made at start, trusted by those only who are given it.
+//! Certificates made at start, trusted by those only who are given them.
 
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::io;
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
@@ -12,17 +12,67 @@ pub(super) struct Tls {
     pub(super) certificate: Vec<u8>,
 }
 
+/// A certificate for the given names, signed by an authority made with it.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// DER, the host's own first, then the authority's.
+    pub chain: Vec<Vec<u8>>,
+    /// PKCS#8 DER.
+    pub key: Vec<u8>,
+    /// The authority in PEM, for those that are to trust it.
+    pub authority_pem: String,
+}
+
+impl Certificate {
+    /// Makes authority and certificate.
+    ///
+    /// # Errors
+    /// Names that no certificate can hold.
+    pub fn issue(names: &[&str]) -> io::Result<Self> {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).map_err(io::Error::other)?;
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().map_err(io::Error::other)?;
+        let issuer = rcgen::CertifiedIssuer::self_signed(params, key).map_err(io::Error::other)?;
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = rcgen::KeyPair::generate().map_err(io::Error::other)?;
+        let params = rcgen::CertificateParams::new(names).map_err(io::Error::other)?;
+        let own = params.signed_by(&key, &issuer).map_err(io::Error::other)?;
+        Ok(Self {
+            chain: vec![own.der().to_vec(), issuer.der().to_vec()],
+            key: key.serialize_der(),
+            authority_pem: issuer.pem(),
+        })
+    }
+}
+
+pub(super) fn of(certificate: &Certificate) -> io::Result<Tls> {
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certificate.key.clone()));
+    let chain = certificate.chain.iter().map(|der| der.clone().into());
+    Ok(Tls {
+        acceptor: TlsAcceptor::from(Arc::new(server_config(chain.collect(), key)?)),
+        certificate: certificate.chain.first().cloned().unwrap_or_default(),
+    })
+}
+
+/// A server's TLS configuration without client certificates.
+pub(crate) fn server_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> io::Result<rustls::ServerConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(io::Error::other)
+}
+
 pub(super) fn make() -> io::Result<Tls> {
     let names = vec!["sink.test".to_owned(), "localhost".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).map_err(io::Error::other)?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .map_err(io::Error::other)?;
+    let config = server_config(vec![made.cert.der().clone()], key)?;
     Ok(Tls {
         acceptor: TlsAcceptor::from(Arc::new(config)),
         certificate: made.cert.der().to_vec(),

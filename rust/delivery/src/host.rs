@@ -1,0 +1,184 @@
+//! One receiving host before it is connected to: its addresses and what is demanded of it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use postalynk_dns::{Resolver, RouteError, StsMode};
+use tokio::sync::oneshot;
+
+use crate::classify::Class;
+use crate::destination::{Destination, Hosts};
+use crate::resolve::ToResolver;
+use crate::shard::Shard;
+use crate::tls::report::PolicyFound;
+use crate::tls::{Check, Dane, Demand, ResultType, TlsPolicy};
+
+/// What the resolver's thread knows about a host.
+#[derive(Clone, Debug)]
+pub(crate) struct HostAnswer {
+    pub(crate) ips: Vec<IpAddr>,
+    pub(crate) dane: Dane,
+    /// Where its TLSA records stand: the name to ask for in TLS and to find in certificates.
+    pub(crate) base: String,
+}
+
+/// A host that may be tried.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    pub(crate) ips: Vec<IpAddr>,
+    pub(crate) demand: Demand,
+    /// For SNI and certificates; the first is asked for.
+    pub(crate) names: Vec<String>,
+    /// What sessions are counted under.
+    pub(crate) policy: PolicyFound,
+}
+
+/// Why a host may not be tried.
+#[derive(Clone, Debug)]
+pub(crate) struct HostRefused {
+    pub(crate) phase: &'static str,
+    pub(crate) class: Class,
+    pub(crate) reason: String,
+    pub(crate) label: &'static str,
+    /// What sessions failed by it, when TLS is the reason.
+    pub(crate) result: Option<(ResultType, PolicyFound)>,
+}
+
+/// Asks and decides.
+pub(crate) async fn host(
+    shard: &Shard,
+    (destination, setting): (&Destination, TlsPolicy),
+    name: &Arc<str>,
+    port: u16,
+) -> Result<Host, HostRefused> {
+    let wants_tlsa = shard.links.shared.settings.dane && destination.security.is_secure();
+    let answer = answer(shard, name, wants_tlsa.then_some(port)).await;
+    let answer = answer.map_err(no_address)?;
+    let sts = destination
+        .sts
+        .as_ref()
+        .map(|policy| (policy.mode, policy.allows(name)));
+    let policy = policy_found(destination, &answer.dane);
+    match Demand::decide(setting, answer.dane, sts) {
+        Ok(demand) => {
+            let mut names = vec![answer.base];
+            // An authority may have certified the name before its aliases (RFC 7672 section 3.2.2).
+            if matches!(demand.check, Check::Dane(_)) && *names[0] != **name {
+                names.push(name.to_string());
+            } else if !matches!(demand.check, Check::Dane(_)) {
+                names[0] = name.to_string();
+            }
+            Ok(Host {
+                ips: answer.ips,
+                demand,
+                names,
+                policy,
+            })
+        }
+        Err(refusal) => Err(HostRefused {
+            phase: "dns",
+            class: Class::Dns,
+            reason: format!("{name}: {}", refusal.reason),
+            label: refusal.label,
+            result: Some((refusal.result, policy)),
+        }),
+    }
+}
+
+/// The addresses of a host of ours, such as a relay.
+pub(crate) async fn addresses(shard: &Shard, name: &Arc<str>) -> Result<Vec<IpAddr>, String> {
+    Ok(answer(shard, name, None).await?.ips)
+}
+
+async fn answer(
+    shard: &Shard,
+    name: &Arc<str>,
+    tlsa_port: Option<u16>,
+) -> Result<HostAnswer, String> {
+    if let Ok(literal) = name.parse::<IpAddr>() {
+        return Ok(HostAnswer {
+            ips: vec![literal],
+            dane: Dane::None,
+            base: name.to_string(),
+        });
+    }
+    let (answer, answered) = oneshot::channel();
+    let question = ToResolver::Host {
+        name: Arc::clone(name),
+        tlsa_port,
+        answer,
+    };
+    let _ = shard.links.resolver.send(question);
+    match answered.await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err("the resolver has stopped".to_owned()),
+    }
+}
+
+/// Asked on the resolver's thread: addresses, and TLSA records if the addresses are secure.
+pub(crate) async fn ask(
+    resolver: &Resolver,
+    name: &str,
+    tlsa_port: Option<u16>,
+) -> Result<HostAnswer, RouteError> {
+    let found = resolver.addresses(name).await?;
+    let mut answer = HostAnswer {
+        ips: found.ips.clone(),
+        dane: Dane::None,
+        base: name.to_owned(),
+    };
+    let Some(port) = tlsa_port.filter(|_| found.security.is_secure()) else {
+        return Ok(answer);
+    };
+    // Behind the aliases first, then where the MX record points (RFC 7672 section 2.2.2).
+    let mut bases = vec![found.name.clone(), name.to_owned()];
+    bases.dedup();
+    for base in bases {
+        answer.dane = Dane::of(&resolver.tlsa(&format!("_{port}._tcp.{base}")).await);
+        if answer.dane != Dane::None {
+            answer.base = base;
+            break;
+        }
+    }
+    Ok(answer)
+}
+
+fn policy_found(destination: &Destination, dane: &Dane) -> PolicyFound {
+    let policy_domain = destination.domain.to_string();
+    let tlsa = |policy_string| PolicyFound {
+        policy_type: "tlsa".to_owned(),
+        policy_string,
+        policy_domain: policy_domain.clone(),
+        mx_host: Vec::new(),
+    };
+    match (dane, &destination.sts) {
+        (Dane::Usable(records), _) => tlsa(records.iter().map(ToString::to_string).collect()),
+        (Dane::Failed(_) | Dane::Unusable, _) => tlsa(Vec::new()),
+        (Dane::None, Some(sts)) if sts.mode != StsMode::None => PolicyFound {
+            policy_type: "sts".to_owned(),
+            policy_string: sts.to_string().lines().map(str::to_owned).collect(),
+            policy_domain,
+            mx_host: sts.mx.clone(),
+        },
+        _ => PolicyFound {
+            policy_type: "no-policy-found".to_owned(),
+            policy_domain,
+            ..PolicyFound::default()
+        },
+    }
+}
+
+fn no_address(reason: String) -> HostRefused {
+    HostRefused {
+        phase: "dns",
+        class: Class::Dns,
+        reason,
+        label: "",
+        result: None,
+    }
+}
+
+/// Whether mail to the destination goes to hosts that DNS named, so that reports are due.
+pub(crate) fn is_reported(destination: &Destination) -> bool {
+    matches!(destination.hosts, Hosts::Mx(_))
+}
