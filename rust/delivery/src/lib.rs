@@ -39,6 +39,7 @@ mod inbox;
 mod journal;
 mod late;
 mod metrics;
+mod notification;
 mod outcome;
 mod pace;
 mod path;

@@ -7,16 +7,19 @@
 //! DNS from a static [`Zone`]. Both run on a thread of their own, so any language can embed them.
 //! **Invariants.** Both bind loopback addresses only: nothing here can reach, or be reached from,
 //! another machine.
-//! **Not here.** A delay proxy, provider personalities.
 #![forbid(unsafe_code)]
 
+mod delay;
 pub mod personality;
 mod policy_host;
+mod provider;
 mod resolver;
 mod script;
 mod sink;
 
+pub use delay::DelayProxy;
 pub use policy_host::PolicyHost;
+pub use provider::Provider;
 pub use resolver::{Answer, Resolver, Zone, ZoneError};
 pub use script::{Rule, Script, Step};
 pub use sink::{Certificate, Counts, Received, Sink, SinkOptions};
