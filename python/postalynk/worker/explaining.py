@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from postalynk.policy import Message, Now, Policies, Pools
     from postalynk.routing import Explanation, Resolved
-    from postalynk.worker.budget import Budget
+    from postalynk.routing.budget import Budget
     from postalynk.worker.parts import Parts
 
 log = get_logger(__name__)

@@ -85,5 +85,5 @@ def test_what_breaks_in_one_arm_stays_there() -> None:
     resolved = resolve_arms(both, batch, resolve)
     for message, choice in zip(batch, resolved.choice, strict=True):
         is_tried = policies_for(both, message.org.id) is not both
-        *_, is_fallback, version = resolved.routes[choice]
+        is_fallback, version = resolved.routes[choice][5:7]
         assert (is_fallback, version) == (is_tried, (TRIED if is_tried else KEPT).version)

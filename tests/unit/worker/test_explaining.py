@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from postalynk.policy import Canary, Policies, load_bundle, made_of
 from postalynk.policy.testing import Message
+from postalynk.routing.budget import Budget
 from postalynk.worker import WorkerOptions
-from postalynk.worker.budget import Budget
 from postalynk.worker.commit import Fence
 from postalynk.worker.explaining import MAX_READS, Sampler
 from postalynk.worker.route import RouteStep
