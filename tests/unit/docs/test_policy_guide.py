@@ -21,8 +21,8 @@ NIGHT, NOON = Now(23 * 3_600_000_000), Now(12 * 3_600_000_000)
 
 
 def test_every_block_is_known() -> None:
-    assert len(POLICIES) == 5
-    assert len(BLOCKS) == 6
+    assert len(POLICIES) == 8
+    assert len(BLOCKS) == 9
     assert GUIDE.read_text().count("```python\n") == len(BLOCKS)
 
 
@@ -63,7 +63,7 @@ def test_the_retry_example_does_what_it_says(tmp_path: Path) -> None:
     assert retry(Tried()) == load(DEFAULT).retry.function(Tried())
 
 
-@pytest.mark.parametrize("text", [POLICIES[3], POLICIES[4]])
+@pytest.mark.parametrize("text", [POLICIES[6], POLICIES[7]])
 def test_the_test_example_passes(text: str, tmp_path: Path) -> None:
     (test,) = (block for name, block in BLOCKS if name == "test_policy.py")
     (tmp_path / "policy.py").write_text(text)
