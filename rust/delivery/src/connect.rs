@@ -291,7 +291,7 @@ impl Attempt<'_> {
                         Ok(Err(error)) => return Err(broken(format!("handshake: {error}"))),
                         Err(_) => return Err(broken("handshake: timeout".to_owned())),
                     }
-                    session.is_policy_met = self.check(session)?;
+                    session.is_policy_met = self.check(session).map_err(Trouble::Tls)?;
                     session.driver.client.tls_established();
                 }
                 Event::StartTlsRefused(reply) => session.tls_refused = reply.to_string(),

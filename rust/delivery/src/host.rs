@@ -41,7 +41,7 @@ pub(crate) struct HostRefused {
     pub(crate) reason: String,
     pub(crate) label: &'static str,
     /// What sessions failed by it, when TLS is the reason.
-    pub(crate) result: Option<(ResultType, PolicyFound)>,
+    pub(crate) result: Option<Box<(ResultType, PolicyFound)>>,
 }
 
 /// Asks and decides.
@@ -80,7 +80,7 @@ pub(crate) async fn host(
             class: Class::Dns,
             reason: format!("{name}: {}", refusal.reason),
             label: refusal.label,
-            result: Some((refusal.result, policy)),
+            result: Some(Box::new((refusal.result, policy))),
         }),
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn not_tried(
     name: &str,
     refused: HostRefused,
 ) -> Failure {
-    if let Some((result_type, policy)) = &refused.result {
+    if let Some((result_type, policy)) = refused.result.as_deref() {
         let detail = Detail {
             result_type: *result_type,
             sending_mta_ip: from.map(|ip| ip.to_string()).unwrap_or_default(),
@@ -67,7 +67,7 @@ pub(super) fn broken(text: String) -> Trouble {
 
 impl Attempt<'_> {
     /// Whether the certificates meet the demand, before any mail is spoken of.
-    pub(super) fn check(&self, session: &Session) -> Result<bool, Trouble> {
+    pub(super) fn check(&self, session: &Session) -> Result<bool, Problem> {
         let demand = &self.host.demand;
         let names: Vec<&str> = self.host.names.iter().map(String::as_str).collect();
         let shown = session.driver.stream.certificates();
@@ -79,7 +79,7 @@ impl Attempt<'_> {
             roots,
             clock::certificate_time(),
         ) {
-            Err(problem) if demand.must_pass => Err(Trouble::Tls(problem)),
+            Err(problem) if demand.must_pass => Err(problem),
             Err(problem) => {
                 self.count_failure(problem.result, &problem.text);
                 Ok(false)
