@@ -22,7 +22,7 @@ crates() {
 }
 
 # dev first: it holds all the others, and they are held to its versions.
-step "Locking what tests and develops" compile dev pyproject.toml --extra embedded --group dev
+step "Locking what tests and develops" compile dev pyproject.toml --extra embedded --extra multibuffer --group dev
 step "Locking what runs" compile runtime pyproject.toml --extra embedded -c requirements/dev.txt
 step "Locking what builds" compile build --group build -c requirements/dev.txt
 step "Locking Rust crates" crates

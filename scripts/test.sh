@@ -3,6 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 
 scripts/apt.sh scripts/apt-packages.txt
+scripts/judges.sh
 scripts/lint.sh
 step "Rust tests" cargo test --locked
 printf '==> Python tests\n'

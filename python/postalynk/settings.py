@@ -125,7 +125,10 @@ class Delivery(Section, frozen=True):
     shards: int = 0
     """I/O threads; 0: one per four cores."""
     signing_threads: int = 0
-    """Threads that compose and sign; 0: one per core."""
+    """Threads that compose and sign; 0: one per core, eight where signatures share calls."""
+    signer: str = "auto"
+    """What does RSA: ``aws-lc-rs``; ``multibuffer``, eight signatures a call, which needs a CPU
+    with AVX-512 IFMA and ``pip install 'postalynk[multibuffer]'``; ``auto``, the faster of both."""
     connections: int = 0
     """Most connections per path; 0: the provider's own limit, 10 elsewhere, 20 to a smart host."""
     per_connection: int = 0
@@ -298,5 +301,7 @@ def _check(settings: Settings) -> None:
         refuse("hot.url", settings.hot.url, "write embedded:DIRECTORY or postgresql://…")
     if settings.delivery.smart_host and ":" not in settings.delivery.smart_host:
         refuse("delivery.smart_host", settings.delivery.smart_host, "write host:port")
+    if settings.delivery.signer not in {"auto", "aws-lc-rs", "multibuffer"}:
+        refuse("delivery.signer", settings.delivery.signer, "use auto, aws-lc-rs or multibuffer")
     if settings.delivery.max_in_flight < 1:
         refuse("delivery.max_in_flight", settings.delivery.max_in_flight, "use 1 or more")

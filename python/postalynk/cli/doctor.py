@@ -12,6 +12,7 @@ import msgspec
 from postalynk import __version__
 from postalynk.cli.app import COMMON, Common, app
 from postalynk.cli.render import emit_json, out, table
+from postalynk.engine import choose_signing
 from postalynk.errors import NotRunning, PostalynkError
 from postalynk.policy import load as load_policies
 from postalynk.service.client import control_directory
@@ -59,7 +60,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """All findings, cheapest first."""
     version = ".".join(str(part) for part in sys.version_info[:3])
     yield Finding("version", "ok", f"Postalynk {__version__}, Python {version}")
-    yield _cpu()
+    yield _signing(settings)
     yield from _disk(settings)
     yield _policy(settings)
     try:
@@ -73,11 +74,15 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield from _process(state)
 
 
-def _cpu() -> Finding:
-    flags = Path("/proc/cpuinfo").read_text()
-    fast = "avx512ifma" in flags
-    detail = "RSA-2048 at about 260 µs" if fast else "no AVX-512 IFMA: RSA-2048 at about 700 µs"
-    return Finding("signing", "ok", f"aws-lc-rs, {detail} a signature")
+def _signing(settings: Settings) -> Finding:
+    try:
+        chosen = choose_signing(settings)
+    except PostalynkError as error:
+        return Finding("signing", "wrong", error.message, error.fix)
+    fast = "avx512ifma" in Path("/proc/cpuinfo").read_text()
+    cost = "RSA-2048 at about 260 µs" if fast else "RSA-2048 at about 700 µs"
+    alone = "" if chosen.lanes else f", {cost} a signature"
+    return Finding("signing", "ok", f"{chosen.name}{alone}; {chosen.reason}")
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:

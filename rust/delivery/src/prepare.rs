@@ -16,7 +16,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use crossbeam_channel::Receiver;
 use postalynk_dkim::{
-    BodyHash, Canonicalization, Domain, Hashed, HeaderField, Key, MessageSigner, Selector, Signer,
+    BodyHash, Canonicalization, Domain, Hashed, HeaderField, Key, Lanes, MessageSigner, Selector,
+    Signer,
 };
 use postalynk_mime::{Draft, Header, Origin};
 use postalynk_record::v1::{self, message::Content as Kind};
@@ -40,6 +41,8 @@ pub struct SignerKey {
     pub algorithm: String,
     /// The private key, PKCS#8 DER.
     pub pkcs8_der: Vec<u8>,
+    /// Where it signs side by side with others; `None`: alone.
+    pub lanes: Option<Arc<Lanes>>,
 }
 
 /// All keys, parsed.
@@ -78,10 +81,14 @@ impl SignerKey {
             other => return Err(format!("algorithm {other:?} is neither rsa nor ed25519")),
         };
         let signer = || {
+            let key = match &self.lanes {
+                Some(lanes) => key?.with_lanes(Arc::clone(lanes)),
+                None => key?,
+            };
             Ok(Signer::new(
                 Domain::new(&self.domain)?,
                 Selector::new(&self.selector)?,
-                key?,
+                key,
             ))
         };
         signer().map_err(|error: postalynk_dkim::Error| error.to_string())

@@ -149,6 +149,7 @@ fn a_signed_message_carries_the_headers_of_its_policy() {
         selector: format!("s-{algorithm}"),
         algorithm: algorithm.into(),
         pkcs8_der: der,
+        lanes: None,
     };
     let ed25519 = postalynk_dkim::generate_ed25519().unwrap();
     let rsa = postalynk_dkim::generate_rsa_2048().unwrap();

@@ -1,6 +1,7 @@
 //! The delivery engine for Python.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use postalynk_delivery::{
     Engine as Delivery, HeaderOp, PathAsked, PathNow, RouteSpec, Row, Settings, SignerKey,
     SiteLimits, TraceLine, Undecodable, WarmPlan,
 };
+use postalynk_dkim::Lanes;
 use postalynk_mime::Header;
 use postalynk_record::DeliveryKey;
 use pyo3::exceptions::PyValueError;
@@ -17,6 +19,7 @@ use pyo3::types::PyBytes;
 
 use crate::batch::{damaged, rows};
 use crate::error::engine_error;
+use crate::multibuffer::SigningLanes;
 use crate::outcomes::{AppendTuple, OutcomeBatch, append_tuple};
 use crate::views::RouteBatch;
 
@@ -83,15 +86,21 @@ fn route(
 
 /// See the stub.
 #[pyclass(frozen)]
-pub(crate) struct Engine(Delivery);
+pub(crate) struct Engine(Delivery, Option<Arc<Lanes>>);
 
 #[pymethods]
 impl Engine {
     #[new]
-    fn new(py: Python<'_>, settings_json: &str) -> PyResult<Self> {
+    #[pyo3(signature = (settings_json, lanes=None))]
+    fn new(
+        py: Python<'_>,
+        settings_json: &str,
+        lanes: Option<Bound<'_, SigningLanes>>,
+    ) -> PyResult<Self> {
         let settings = Settings::from_json(settings_json).map_err(engine_error)?;
+        let lanes = lanes.map(|lanes| Arc::clone(&lanes.get().0));
         let engine = py.detach(|| Delivery::new(settings));
-        Ok(Self(engine.map_err(engine_error)?))
+        Ok(Self(engine.map_err(engine_error)?, lanes))
     }
 
     fn configure(&self, pools_json: &str) -> PyResult<()> {
@@ -108,6 +117,7 @@ impl Engine {
             selector,
             algorithm,
             pkcs8_der: der.to_vec(),
+            lanes: self.1.clone(),
         };
         let keys: Vec<_> = signers.into_iter().map(key).collect();
         py.detach(|| self.0.set_signers(&keys))

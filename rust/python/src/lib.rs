@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod keys;
 mod mime;
+mod multibuffer;
 mod outcomes;
 mod queue;
 mod routing;
@@ -36,6 +37,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<queue::EmbeddedQueue>()?;
     module.add_class::<queue::EmbeddedConsumer>()?;
     module.add_class::<signer::DkimSigner>()?;
+    module.add_class::<multibuffer::SigningLanes>()?;
     module.add_class::<sink::Sink>()?;
     module.add_class::<submission::Submission>()?;
     module.add_class::<submission::SubmissionLogin>()?;

@@ -1,5 +1,7 @@
 //! A DKIM signer for Python: the key is parsed once, signing lets the GIL go.
 
+use std::sync::Arc;
+
 use postalynk_dkim::{
     BodyHash, Canonicalization, Domain, Error, Hashed, Key, MessageSigner, Selector, Signer,
     check_line_ends, split,
@@ -9,6 +11,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::error::SigningError;
+use crate::multibuffer::SigningLanes;
 
 /// A key with its domain and selector.
 #[pyclass(module = "postalynk._engine", frozen)]
@@ -20,7 +23,10 @@ pub(crate) struct DkimSigner {
 #[pymethods]
 impl DkimSigner {
     #[new]
-    #[pyo3(signature = (domain, selector, key, *, simple=false, timestamp=true, expires_after_s=None))]
+    #[pyo3(signature = (
+        domain, selector, key, *, simple=false, timestamp=true, expires_after_s=None, lanes=None
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "the keywords of the stub")]
     fn new(
         domain: &str,
         selector: &str,
@@ -28,11 +34,16 @@ impl DkimSigner {
         simple: bool,
         timestamp: bool,
         expires_after_s: Option<u64>,
+        lanes: Option<Bound<'_, SigningLanes>>,
     ) -> PyResult<Self> {
+        let mut key = read_key(key).map_err(refused)?;
+        if let Some(lanes) = lanes {
+            key = key.with_lanes(Arc::clone(&lanes.get().0));
+        }
         let mut signer = Signer::new(
             Domain::new(domain).map_err(refused)?,
             Selector::new(selector).map_err(refused)?,
-            read_key(key).map_err(refused)?,
+            key,
         );
         if !timestamp {
             signer = signer.without_timestamp();
