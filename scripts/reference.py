@@ -44,16 +44,24 @@ def table(section: str, kind: type[msgspec.Struct], texts: dict[str, str]) -> It
             below.append((f"{section}.{field.name}", field.type))
             continue
         text = texts.get(f"{kind.__name__}.{field.name}", "")
-        yield f"| `{field.name}` | `{shown(field.default)}` | {text} |"
+        yield f"| `{field.name}` | `{shown(default_of(field))}` | {text} |"
     yield ""
     for name, inner in below:
         yield from table(name, inner, texts)
+
+
+def default_of(field: Any) -> Any:
+    """A field's default, made anew where it is made for each."""
+    made = field.default_factory
+    return field.default if made is msgspec.NODEFAULT else made()
 
 
 def shown(default: Any) -> str:
     """A default as TOML writes it."""
     if isinstance(default, bool):
         return str(default).lower()
+    if isinstance(default, dict):
+        return str(default)
     if isinstance(default, tuple):
         return str(list(default))
     return f'"{default}"' if isinstance(default, str) else str(default)

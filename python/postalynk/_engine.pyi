@@ -118,12 +118,16 @@ class Submission:
         require_tls: bool,
         max_message_bytes: int,
         max_connections: int,
+        max_connections_per_org: int = 0,
+        trusted_networks: list[tuple[str, int, str]] = ...,
     ) -> Self:
         """Take the addresses (``ip:port``); nobody is served before `open`.
 
         ``listen``: TLS by STARTTLS; ``listen_tls``: from the start. ``certificate``: PEM files of
         chain and key. ``require_tls``: no AUTH without, but on loopback. Raises EngineError when
         an address is taken, a file is wrong, or keys would cross a network in the clear.
+        ``max_connections_per_org`` 0: half of all. ``trusted_networks``: (address, prefix length,
+        organization) of clients that need no AUTH; their messages carry an empty ``key``.
         """
     @property
     def addresses(self) -> list[str]:
@@ -138,6 +142,8 @@ class Submission:
         """Let the client of a login in; its messages will carry ``org`` and ``key``."""
     def answer(self, request_id: int, text: str) -> None:
         """Answer a message, or refuse a login: ``CODE E.N.H words`` on one line of ASCII."""
+    def metrics(self) -> str:
+        """Prometheus text exposition (format 0.0.4)."""
     def close(self) -> None:
         """Stop listening, wait up to ten seconds for answers under way, then end `requests`."""
 
@@ -193,6 +199,24 @@ class SubmittedMessage:
     @property
     def idempotency_key(self) -> str:
         """X-Postalynk-Idempotency-Key."""
+    @property
+    def client_name(self) -> str:
+        """As given with EHLO; empty: none that may stand in a header."""
+    @property
+    def client_ip(self) -> str: ...
+    @property
+    def protocol(self) -> str:
+        """``ESMTPSA`` and the like (RFC 3848)."""
+    @property
+    def ret(self) -> str:
+        """``FULL``, ``HDRS`` or nothing (RFC 3461)."""
+    @property
+    def envelope_id(self) -> str: ...
+    @property
+    def notify(self) -> list[str]:
+        """Of each recipient; empty where nothing was asked for."""
+    @property
+    def orcpt(self) -> list[str]: ...
 
 # --- codecs ----------------------------------------------------------------------------------
 
@@ -584,10 +608,37 @@ def mime_compose(
 
 @final
 class Sink:
-    """An SMTP receiver on loopback that keeps nothing but a count and a ledger (testkit)."""
+    """An SMTP receiver on loopback that can misbehave; see `postalynk.testing`."""
 
-    def __new__(cls, listen: str = "127.0.0.1:0", *, ledger: str | None = None) -> Self: ...
+    def __new__(
+        cls,
+        listen: str = "127.0.0.1:0",
+        *,
+        ledger: str | None = None,
+        provider: str = "",
+        rules: list[tuple[str, str, int, int, int, str, str]] = ...,
+        chunking: bool = False,
+        starttls: bool = False,
+        pipelining: bool = True,
+    ) -> Self:
+        """``rules``: (step, text it contains, skip, times or 0, delay_ms, action, text), the first
+        that matches decides. ``provider``: its manners, behind the rules.
+        """
     @property
     def address(self) -> str: ...
-    def received(self) -> int: ...
+    def received(self) -> int:
+        """Messages taken."""
+    def messages(self) -> list[tuple[str, str, list[str], list[str], str, int]]:
+        """The latest messages: (Message-ID, reverse path, recipients, parameters of MAIL and of
+        each RCPT, EHLO name, reply code or 0), oldest first.
+        """
+    def stop(self) -> None: ...
+
+@final
+class DelayProxy:
+    """A proxy on loopback whose far side is a round trip away."""
+
+    def __new__(cls, target: str, *, round_trip_ms: int, listen: str = "127.0.0.1:0") -> Self: ...
+    @property
+    def address(self) -> str: ...
     def stop(self) -> None: ...

@@ -74,3 +74,11 @@ class AcceptedMessage(msgspec.Struct, frozen=True, kw_only=True):
     in_doubt: InDoubt
     raw: bytes = b""
     """A whole RFC 5322 message with CRLF line ends; empty: it is composed of the fields above."""
+    ret: str = ""
+    """RET of RFC 3461: ``FULL``, ``HDRS`` or nothing."""
+    envelope_id: str = ""
+    """ENVID, in xtext."""
+    notify: list[str] = []
+    """NOTIFY of each recipient, in their order, empty where nothing was asked for; or no entry."""
+    orcpt: list[str] = []
+    """ORCPT of each recipient, likewise."""

@@ -8,10 +8,11 @@ Relative paths are relative to the directory of the file.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -43,7 +44,7 @@ class Submission(Section, frozen=True):
     listen_tls: str = ""
     """``host:port`` where TLS begins at once (RFC 8314), such as ``0.0.0.0:465``; empty: none."""
     tls_certificate: str = ""
-    """PEM file of the certificate chain; empty: no TLS. Read at start."""
+    """PEM file of the certificate chain; empty: no TLS. Taken anew when it changes."""
     tls_key: str = ""
     """PEM file of its private key; empty: it is in the certificate's file."""
     require_tls: bool = True
@@ -52,6 +53,11 @@ class Submission(Section, frozen=True):
     """Larger messages are refused with 552 (SIZE, RFC 1870)."""
     max_connections: int = 1_000
     """In total; half of them per client address and per organization."""
+    max_connections_per_org: int = 0
+    """Of one organization; 0: half of ``max_connections``."""
+    trusted_networks: dict[str, str] = {}
+    """Networks whose clients need no AUTH, and the organization they send for:
+    ``{"192.0.2.0/28" = "org_…"}``. Whoever can connect from there can send in its name."""
 
 
 class Metrics(Section, frozen=True):
@@ -267,6 +273,26 @@ def _convert(tree: dict[str, Any], origins: dict[str, str], directory: str) -> S
     return settings
 
 
+def _is_trustable(text: str) -> bool:
+    """A network, and not most of the Internet."""
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return network.prefixlen >= (8 if network.version == 4 else 32)
+
+
+def _check_shares(settings: Settings, refuse: Callable[[str, object, str], None]) -> None:
+    """Who may submit, and how much of it at a time."""
+    if settings.submission.max_connections_per_org < 0:
+        value = settings.submission.max_connections_per_org
+        refuse("submission.max_connections_per_org", value, "use 0 or more")
+    for network in settings.submission.trusted_networks:
+        if not _is_trustable(network):
+            fix = "name a network such as 192.0.2.0/28, no wider than /8 (IPv6: /32)"
+            refuse("submission.trusted_networks", network, fix)
+
+
 def _check(settings: Settings) -> None:
     def refuse(key: str, value: object, fix: str) -> None:
         origin = settings.origins.get(key, "default")
@@ -289,6 +315,7 @@ def _check(settings: Settings) -> None:
         seconds = getattr(settings.control, key)
         if not 0 <= seconds < 1e9 or (key == "key_check_s" and seconds == 0):
             refuse(f"control.{key}", seconds, "use a number of seconds")
+    _check_shares(settings, refuse)
     partitions = settings.queue.partitions
     if partitions < 1 or partitions > 4096 or partitions & (partitions - 1):
         refuse("queue.partitions", partitions, "use a power of two from 1 to 4096")

@@ -210,6 +210,39 @@ def test_tls_by_starttls_and_from_the_start(tmp_path: Path) -> None:
         implicit.remove()
 
 
+def test_smtp_source_submits_from_a_trusted_network(tmp_path: Path, sink: Sink) -> None:
+    """A program that cannot say AUTH, let in by its address; before that it is refused."""
+    target = Postalynk(tmp_path / "pl", sink.address)
+
+    def submit_all() -> "subprocess.CompletedProcess[str]":
+        source = ["-s", "4", "-m", "40", "-l", "3000", "-f", "shop@example.com"]
+        place = f"127.0.0.1:{target.smtp_port}"
+        return subprocess.run(
+            ["smtp-source", *source, "-t", "ada@rcpt.example", place],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    try:
+        target.start().prepare()
+        assert "530 5.7.0" in submit_all().stderr
+        assert target.stop() == 0
+        target.submission = f'trusted_networks = {{"127.0.0.1/32" = "{target.org}"}}\n'
+        target.__post_init__()
+        target.start()
+        before = sink.count()
+        done = submit_all()
+        assert done.returncode == 0, done.stderr
+        wait_for(lambda: sink.count() == before + 40, "all arrive")
+        assert target.metric("postalynk_submission_messages_accepted_total") == 40
+        audit = target.ask("audit")
+        assert (audit["unaccounted"], audit["twice"]) == ([], [])
+    finally:
+        target.remove()
+
+
 def test_kill_nine_keeps_what_was_acknowledged(tmp_path: Path) -> None:
     """SIGKILL three times while eight clients submit; each 250 is a message that arrives."""
     sink = Sink(tmp_path, "--ledger", str(tmp_path / "ledger.tsv"))

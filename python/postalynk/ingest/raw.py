@@ -1,7 +1,7 @@
 """A message that came by SMTP becomes an `AcceptedMessage`, or the first thing wrong with it.
 
-**What changes.** A missing ``Message-ID`` and ``Date`` are put in front; Bcc and ``X-Postalynk-*``
-fields are gone already (`postalynk._engine.Submission`). All else stays, octet for octet.
+**What changes.** ``Received`` and a missing ``Message-ID`` and ``Date`` are put in front; Bcc and
+``X-Postalynk-*`` fields are gone already (`postalynk._engine.Submission`). All else stays.
 **What is checked.** The domains of MAIL FROM (unless it is the null path) and of From are the
 organization's; From is one mailbox, so nobody can disagree about which; recipients are addresses.
 The other header fields are only shown, never sent from here, so they are read as well as can be.
@@ -22,6 +22,7 @@ from postalynk.ingest.answers import Problem, shown
 from postalynk.ingest.border import parse_address
 from postalynk.ingest.checks import Flaw
 from postalynk.ingest.compose import Composer, ForeignDomain, Sender, tags, uuid_text
+from postalynk.ingest.received import received
 from postalynk.model import AcceptedMessage, Lane, Mailbox
 
 if TYPE_CHECKING:
@@ -44,11 +45,14 @@ class Refused(Exception):
         self.problem = problem
 
 
-def compose(item: SubmittedMessage, composer: Composer, message_id: bytes) -> AcceptedMessage:
-    """The message under the id given; raises Refused."""
+def compose(
+    item: SubmittedMessage, composer: Composer, message_id: bytes, host: str
+) -> AcceptedMessage:
+    """The message under the id given, received by ``host``; raises Refused."""
     reverse_path = _reverse_path(item.reverse_path, composer)
     sender, domain, dkim_domain = _from(item.from_, composer)
-    recipients = _recipients(item.recipients)
+    asked = _recipients(item)
+    recipients = list(asked)
     lane = _lane(item.priority)
     header_id = item.message_id or f"{uuid_text(message_id)}@{domain}"
     to, cc = mailboxes(item.to), mailboxes(item.cc)
@@ -77,7 +81,13 @@ def compose(item: SubmittedMessage, composer: Composer, message_id: bytes) -> Ac
         dkim_domain=dkim_domain,
         plan=organization.plan,
         in_doubt=organization.in_doubt,
-        raw=_missing(item, header_id, composer.now_us) + item.raw,
+        raw=received(item, message_id, composer.now_us, host)
+        + _missing(item, header_id, composer.now_us)
+        + item.raw,
+        ret=item.ret,
+        envelope_id=item.envelope_id,
+        notify=[notify for notify, _ in asked.values()],
+        orcpt=[orcpt for _, orcpt in asked.values()],
     )
 
 
@@ -106,14 +116,16 @@ def _from(value: str, composer: Composer) -> Sender:
     return (Mailbox(old[2], sender[0].address), *sender[1:]) if old else sender
 
 
-def _recipients(given: list[str]) -> list[str]:
-    found: dict[str, None] = {}
-    for address in given:
+def _recipients(item: SubmittedMessage) -> dict[str, tuple[str, str]]:
+    """Address → (NOTIFY, ORCPT), in order; of an address given twice the first counts."""
+    found: dict[str, tuple[str, str]] = {}
+    given = zip(item.recipients, item.notify, item.orcpt, strict=True)
+    for address, notify, orcpt in given:
         try:
-            found[parse_address(address)] = None
+            found.setdefault(parse_address(address), (notify, orcpt))
         except ValueError as error:
             raise _refuse("RCPT TO", address, error, "correct the address") from error
-    return list(found)
+    return found
 
 
 def _lane(priority: str) -> Lane:

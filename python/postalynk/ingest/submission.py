@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ipaddress
 import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,7 @@ POLL_MS = 1_000
 
 NO_SUCH_KEY = "535 5.7.8 The password is not a valid API key, or was revoked"
 REVOKED = "550 5.7.1 The API key was revoked: log in with another"
+NO_ORGANIZATION = "550 5.7.1 submission.trusted_networks names an organization there is not"
 FAILED = "451 4.3.0 An unexpected error; it has been logged. Send it again later"
 
 CODES = {400: "550 5.6.0", 403: "550 5.7.1", 409: "550 5.6.0", 422: "550 5.6.0", 503: "451 4.3.0"}
@@ -68,6 +70,8 @@ def bind_submission(settings: Settings) -> Submission | None:
             require_tls=given.require_tls,
             max_message_bytes=given.max_message_bytes,
             max_connections=given.max_connections,
+            max_connections_per_org=given.max_connections_per_org,
+            trusted_networks=_trusted(settings),
         )
     except EngineError as error:
         if given == type(given)():
@@ -92,10 +96,21 @@ def _address(listen: str) -> str:
     return f"[{ip}]:{port}" if family == socket.AF_INET6 else f"{ip}:{port}"
 
 
+def _trusted(settings: Settings) -> list[tuple[str, int, str]]:
+    """(address, prefix length, organization) of each trusted network."""
+    found = []
+    for text, org in settings.submission.trusted_networks.items():
+        network = ipaddress.ip_network(text)  # checked when the settings were read
+        found.append((str(network.network_address), network.prefixlen, org))
+    return found
+
+
 class SubmissionServer:
     """Judges what comes up from an open `Submission`; belongs to one event loop."""
 
-    def __init__(self, submission: Submission, parts: IntakeParts) -> None:
+    def __init__(self, submission: Submission, parts: IntakeParts, host: str = "") -> None:
+        """``host``: this server's name in Received; empty: the machine's."""
+        self._host = host or socket.gethostname()
         self._submission = submission
         self._parts = parts
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="submission-requests")
@@ -143,13 +158,17 @@ class SubmissionServer:
         snapshot = parts.directory.snapshot
         organization = snapshot.organizations.get(item.org)
         key = snapshot.api_keys.get(item.key)
-        if organization is None or key is None or key.revoked_at_us:
-            self._submission.answer(item.id, REVOKED)
+        is_revoked = item.key and (key is None or key.revoked_at_us)
+        if organization is None or is_revoked:
+            self._submission.answer(item.id, REVOKED if item.key else NO_ORGANIZATION)
             return
         composer = Composer(
-            parts.directory, organization, parts.clock(), is_signing=parts.is_signing
+            parts.directory,
+            organization,
+            parts.clock(),
+            is_signing=parts.is_signing,
         )
-        attempt = _Attempt(item, composer, parts)
+        attempt = _Attempt(item, composer, parts, self._host)
         is_judged = parts.judge is not None and parts.judge.hook(item.org) is not None
         if item.idempotency_key or is_judged:
             self._start(item, attempt)
@@ -208,9 +227,12 @@ class SubmissionServer:
 class _Attempt:
     """One message as `Idempotency` sees it."""
 
-    __slots__ = ("_composer", "_item", "_parts", "size")
+    __slots__ = ("_composer", "_host", "_item", "_parts", "size")
 
-    def __init__(self, item: SubmittedMessage, composer: Composer, parts: IntakeParts) -> None:
+    def __init__(
+        self, item: SubmittedMessage, composer: Composer, parts: IntakeParts, host: str
+    ) -> None:
+        self._host = host
         self._item = item
         self._composer = composer
         self._parts = parts
@@ -220,7 +242,7 @@ class _Attempt:
         """The message under the id given or a fresh one; or the refusal."""
         message_id = ids[0] if ids else new_message_id(self._composer.now_us // 1000)
         try:
-            message = raw.compose(self._item, self._composer, message_id)
+            message = raw.compose(self._item, self._composer, message_id, self._host)
         except raw.Refused as refused:
             return invalid([refused.problem])
         return Prepared(Receipt(message_id), [message])

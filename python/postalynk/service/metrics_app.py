@@ -9,14 +9,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from postalynk.engine import Engine
+from postalynk.ingest.border import Submission
 from postalynk.observability import Metrics
 from postalynk.recorder.projection import Recorder
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def metrics_app(metrics: Metrics, engine: Engine, recorder: Recorder) -> Starlette:
+def metrics_app(
+    metrics: Metrics, engine: Engine, recorder: Recorder, submission: Submission | None = None
+) -> Starlette:
     """Serves GET /metrics; a scrape is made in a thread, so a slow one delays no mail."""
+    sources = [engine.metrics, *([submission.metrics] if submission else [])]
     # Grows: PostgreSQL is down or too slow; see docs/runbooks/projection-lag.md.
     lag = Gauge(
         "postalynk_projection_lag_records",
@@ -26,7 +30,7 @@ def metrics_app(metrics: Metrics, engine: Engine, recorder: Recorder) -> Starlet
     lag.set_function(recorder.lag)
 
     async def scrape(_request: Request) -> Response:
-        body = await asyncio.to_thread(lambda: metrics.exposition(engine.metrics()))
+        body = await asyncio.to_thread(lambda: metrics.exposition(*(ask() for ask in sources)))
         return Response(body, media_type=CONTENT_TYPE)
 
     return Starlette(routes=[Route("/metrics", scrape)])

@@ -144,7 +144,8 @@ class Process:
         parts.metrics.watch_queue(
             lambda: [QueueDepth(d.lane, d.waiting, d.oldest_age_s) for d in accounting.depth(queue)]
         )
-        await self._listen(opened, metrics_app(parts.metrics, parts.engine, recorder), exposed)
+        scraped = metrics_app(parts.metrics, parts.engine, recorder, submission)
+        await self._listen(opened, scraped, exposed)
         await self._listen(opened, control_app(self.operations), bind_unix(directory / SOCKET_NAME))
         if api is not None:
             context = IngestContext(
@@ -161,7 +162,7 @@ class Process:
             await self._listen(opened, build_app(context, accepting), api)
             self._progress(f"API on http://{settings.api.listen}")
             if submission is not None:
-                server = SubmissionServer(submission, accepting)
+                server = SubmissionServer(submission, accepting, settings.delivery.ehlo)
                 server.open()
                 opened.push_async_callback(server.close)
                 self._progress(f"SMTP submission on {', '.join(submission.addresses)}")

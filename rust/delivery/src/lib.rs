@@ -37,6 +37,7 @@ mod habits;
 mod inbox;
 mod journal;
 mod metrics;
+mod notification;
 mod outcome;
 mod pace;
 mod path;

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use postalynk_record::v1::{
-    self, Accepted, Attachment as AttachmentRecord, Composed, DeadLetter, Event, Header, InDoubt,
-    Kind, Lane, Message, Recipient, Tag, message::Content,
+    self, Accepted, Attachment as AttachmentRecord, Composed, DeadLetter, Dsn, Event, Header,
+    InDoubt, Kind, Lane, Message, Notify, Recipient, Return, Tag, message::Content,
 };
 use postalynk_record::{MessageId, Record, send_topic};
 use pyo3::exceptions::PyValueError;
@@ -53,6 +53,10 @@ struct AcceptedMessage {
     dkim_domain: String,
     plan: String,
     in_doubt: PyBackedStr,
+    ret: PyBackedStr,
+    envelope_id: String,
+    notify: Vec<String>,
+    orcpt: Vec<String>,
 }
 
 impl Mailbox {
@@ -105,6 +109,16 @@ fn in_doubt(name: &str) -> PyResult<InDoubt> {
         "assume_delivered" => Ok(InDoubt::AssumeDelivered),
         other => Err(PyValueError::new_err(format!("no such wish: {other:?}"))),
     }
+}
+
+/// NOTIFY as at RCPT; empty: nothing was asked for.
+fn read_notify(text: &str) -> Option<Notify> {
+    let has = |word| text.split(',').any(|part| part == word);
+    (!text.is_empty()).then(|| Notify {
+        success: has("SUCCESS"),
+        failure: has("FAILURE"),
+        delay: has("DELAY"),
+    })
 }
 
 impl AcceptedMessage {
@@ -172,12 +186,27 @@ impl AcceptedMessage {
         } else {
             Content::Raw(Bytes::from_owner(self.raw))
         };
-        let recipient = |address| Recipient {
-            address,
-            ..Default::default()
+        let mut asked = self.notify.into_iter().zip(self.orcpt);
+        let recipient = |address| {
+            let (notify, orcpt) = asked.next().unwrap_or_default();
+            Recipient {
+                address,
+                notify: read_notify(&notify),
+                orcpt,
+            }
         };
+        let ret = match &*self.ret {
+            "FULL" => Return::Full,
+            "HDRS" => Return::Headers,
+            _ => Return::Unspecified,
+        };
+        let is_asked = ret != Return::Unspecified || !self.envelope_id.is_empty();
+        let dsn = is_asked.then(|| Dsn {
+            ret: ret.into(),
+            envelope_id: self.envelope_id,
+        });
         Ok(Message {
-            dsn: None,
+            dsn,
             id: Bytes::copy_from_slice(&self.id),
             org: self.org,
             accepted_at_us: self.accepted_at_us,

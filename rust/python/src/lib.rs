@@ -36,6 +36,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<queue::EmbeddedQueue>()?;
     module.add_class::<queue::EmbeddedConsumer>()?;
     module.add_class::<signer::DkimSigner>()?;
+    module.add_class::<sink::DelayProxy>()?;
     module.add_class::<sink::Sink>()?;
     module.add_class::<submission::Submission>()?;
     module.add_class::<submission::SubmissionLogin>()?;

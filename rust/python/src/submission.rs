@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use postalynk_submission::{Account, Options, Request, Submission as Inner};
+use postalynk_smtp::server::{Notify, Returns};
+use postalynk_submission::{Account, Options, Request, Submission as Inner, Trusted};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -38,6 +39,31 @@ pub(crate) struct SubmittedMessage {
     tags: Vec<String>,
     priority: String,
     idempotency_key: String,
+    client_name: String,
+    client_ip: String,
+    protocol: String,
+    ret: &'static str,
+    envelope_id: String,
+    notify: Vec<String>,
+    orcpt: Vec<String>,
+}
+
+/// As at RCPT; empty: nothing was asked for.
+fn notify(notify: Option<Notify>) -> String {
+    let Some(notify) = notify else {
+        return String::new();
+    };
+    let wanted = [
+        (notify.success, "SUCCESS"),
+        (notify.failure, "FAILURE"),
+        (notify.delay, "DELAY"),
+    ];
+    let wanted: Vec<&str> = wanted.iter().filter(|(is, _)| *is).map(|w| w.1).collect();
+    if wanted.is_empty() {
+        "NEVER".to_owned()
+    } else {
+        wanted.join(",")
+    }
 }
 
 fn request(py: Python<'_>, request: Request) -> PyResult<Py<PyAny>> {
@@ -52,7 +78,12 @@ fn request(py: Python<'_>, request: Request) -> PyResult<Py<PyAny>> {
         }
         Request::Message(id, message) => {
             let (account, envelope, head) = (message.account, message.envelope, message.head);
+            let origin = message.origin;
             let recipients = envelope.recipients.iter();
+            let asked = envelope.recipients.iter();
+            let (notify, orcpt) = asked
+                .map(|r| (notify(r.notify), r.original.clone().unwrap_or_default()))
+                .unzip();
             let submitted = SubmittedMessage {
                 id,
                 org: account.org,
@@ -70,6 +101,17 @@ fn request(py: Python<'_>, request: Request) -> PyResult<Py<PyAny>> {
                 tags: head.tags,
                 priority: head.priority,
                 idempotency_key: head.idempotency_key,
+                client_name: origin.name,
+                client_ip: origin.ip.to_string(),
+                protocol: origin.protocol,
+                ret: match envelope.returns {
+                    None => "",
+                    Some(Returns::Full) => "FULL",
+                    Some(Returns::Headers) => "HDRS",
+                },
+                envelope_id: envelope.envelope_id.unwrap_or_default(),
+                notify,
+                orcpt,
             };
             Ok(Py::new(py, submitted)?.into_any())
         }
@@ -95,6 +137,7 @@ impl Submission {
     #[new]
     #[pyo3(signature = (
         *, listen, listen_tls, host, certificate, require_tls, max_message_bytes, max_connections,
+        max_connections_per_org = 0, trusted_networks = Vec::new(),
     ))]
     #[allow(
         clippy::too_many_arguments,
@@ -108,7 +151,20 @@ impl Submission {
         require_tls: bool,
         max_message_bytes: u64,
         max_connections: u64,
+        max_connections_per_org: u64,
+        trusted_networks: Vec<(String, u8, String)>,
     ) -> PyResult<Self> {
+        let trusted = |(network, prefix, org): (String, u8, String)| {
+            let network = network
+                .parse()
+                .map_err(|_| PyValueError::new_err(format!("{network:?} is no address")))?;
+            Ok(Trusted {
+                network,
+                prefix,
+                org,
+            })
+        };
+        let trusted: PyResult<Vec<_>> = trusted_networks.into_iter().map(trusted).collect();
         let inner = Inner::bind(Options {
             listen: addresses(listen)?,
             listen_tls: addresses(listen_tls)?,
@@ -117,6 +173,8 @@ impl Submission {
             requires_tls: require_tls,
             max_message_bytes,
             max_connections,
+            max_connections_per_org,
+            trusted: trusted?,
             ..Options::default()
         });
         inner.map(|inner| Self { inner }).map_err(engine_error)
@@ -154,6 +212,10 @@ impl Submission {
 
     fn answer(&self, request_id: u64, text: &str) {
         self.inner.answer(request_id, text);
+    }
+
+    fn metrics(&self) -> String {
+        self.inner.metrics()
     }
 
     fn close(&self, py: Python<'_>) {

@@ -43,9 +43,35 @@ impl Xtext {
     /// # Errors
     /// [`XtextError`] when the address is empty, too long or not printable ASCII.
     pub fn original_recipient(address: &str) -> Result<Self, XtextError> {
-        let encoded = Self::encode(address)?;
-        check_length(encoded.0.len(), MOST_ORIGINAL - "rfc822;".len())?;
-        Ok(encoded)
+        let encoded = Self::encode(address)?.0;
+        check_length(encoded.len(), MOST_ORIGINAL - "rfc822;".len())?;
+        Ok(Self(format!("rfc822;{encoded}").into()))
+    }
+
+    /// ENVID as another has encoded it (RFC 3461, 4.4).
+    ///
+    /// # Errors
+    /// [`XtextError`] when it is no xtext or too long.
+    pub fn received(text: &str) -> Result<Self, XtextError> {
+        check_length(text.len(), MOST_ENVELOPE_ID)?;
+        check_encoded(text).map(|()| Self(text.into()))
+    }
+
+    /// ORCPT as another has encoded it: an address type and xtext (RFC 3461, 4.2).
+    ///
+    /// # Errors
+    /// [`XtextError`] when it is none or too long.
+    pub fn received_original(text: &str) -> Result<Self, XtextError> {
+        let (kind, address) = text.split_once(';').ok_or(XtextError::Length)?;
+        check_length(text.len(), MOST_ORIGINAL)?;
+        check_length(kind.len().min(address.len()), MOST_ORIGINAL)?;
+        if let Some(wrong) = kind
+            .chars()
+            .find(|c| !c.is_ascii_alphanumeric() && *c != '-')
+        {
+            return Err(XtextError::Character(wrong));
+        }
+        check_encoded(address).map(|()| Self(text.into()))
     }
 
     /// As it is written.
@@ -68,6 +94,11 @@ impl Xtext {
         }
         Ok(Self(encoded.into()))
     }
+}
+
+fn check_encoded(text: &str) -> Result<(), XtextError> {
+    let wrong = text.chars().find(|c| !matches!(c, '!'..='~') || *c == '=');
+    wrong.map_or(Ok(()), |c| Err(XtextError::Character(c)))
 }
 
 fn check_length(length: usize, most: usize) -> Result<(), XtextError> {
@@ -103,7 +134,7 @@ pub struct Notify {
 pub struct RecipientDsn {
     /// NOTIFY; `None`: the receiver's default, failure.
     pub notify: Option<Notify>,
-    /// ORCPT.
+    /// ORCPT, with its address type.
     pub original: Option<Xtext>,
 }
 
@@ -152,7 +183,7 @@ impl Dsn {
             write!(command, " NOTIFY={list}")?;
         }
         if let Some(original) = &recipient.original {
-            write!(command, " ORCPT=rfc822;{}", original.as_str())?;
+            write!(command, " ORCPT={}", original.as_str())?;
         }
         Ok(())
     }
@@ -218,6 +249,25 @@ mod tests {
         };
         assert_eq!(rcpt(0), " NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;a+2Bb@x.test");
         assert_eq!((rcpt(1).as_str(), rcpt(2).as_str()), (" NOTIFY=NEVER", ""));
+    }
+
+    #[test]
+    fn what_came_from_others_is_passed_on_only_if_it_is_xtext() {
+        for good in ["rfc822;a+2Bb@x.test", "utf-8;\\x{FC}@x.test"] {
+            assert_eq!(Xtext::received_original(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "a@x.test",
+            "rfc822;",
+            "rfc822;a b",
+            "rfc 822;a",
+            "rfc822;a=b",
+            ";a",
+        ] {
+            assert!(Xtext::received_original(bad).is_err(), "{bad}");
+        }
+        assert!(Xtext::received("QQ314159").is_ok());
+        assert!(Xtext::received("a\r\nRSET").is_err() && Xtext::received("").is_err());
     }
 
     proptest! {

@@ -3,14 +3,15 @@
 //! **Deadlines.** They are set by what was completed (the connection, a command, MAIL), never by
 //! single octets, so a client that dribbles is cut off as one that is silent.
 
-use crate::desk::{Account, Message, Request, Verdict};
+use crate::counts::Counts;
+use crate::desk::{Account, Message, Origin, Request, Verdict};
 use crate::head::Head;
 use crate::service::Shared;
 use crate::shares::Share;
 use bytes::{Buf, Bytes, BytesMut};
 use postalynk_smtp::server::{Answer, Credentials, Envelope, Event, Server};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -36,6 +37,7 @@ enum Next {
 
 /// A conversation, which may change its stream once.
 struct Conversation {
+    peer: IpAddr,
     shared: Arc<Shared>,
     server: Server,
     input: BytesMut,
@@ -58,14 +60,18 @@ pub(crate) async fn serve(
     begins_with_tls: bool,
     shared: Arc<Shared>,
 ) -> io::Result<()> {
-    let mut seat = shared.connections.of(&peer.ip().to_canonical().to_string());
+    let ip = peer.ip().to_canonical();
+    Counts::add(&shared.counts.connections, 1);
+    let mut seat = shared.connections.of(&ip.to_string());
     if !seat.set(1) {
+        Counts::add(&shared.counts.refused_connections, 1);
         let refusal = b"421 4.3.2 Too many connections; come again later\r\n";
         return stream.write_all(refusal).await;
     }
     stream.set_nodelay(true)?;
     let options = shared.protocol(peer);
     let mut conversation = Conversation {
+        peer: ip,
         server: Server::new(options, begins_with_tls),
         input: BytesMut::new(),
         account: None,
@@ -77,6 +83,13 @@ pub(crate) async fn serve(
         closing: shared.closing.subscribe(),
         shared,
     };
+    if let Some(account) = conversation.shared.trusted.account(ip)
+        && let Some(refusal) = conversation.trust(account)
+    {
+        Counts::add(&conversation.shared.counts.refused_connections, 1);
+        let refusal = format!("421 {}\r\n", refusal.as_str().trim_start_matches("454 "));
+        return stream.write_all(refusal.as_bytes()).await;
+    }
     if begins_with_tls {
         return conversation.encrypted(stream).await;
     }
@@ -89,7 +102,7 @@ pub(crate) async fn serve(
 
 impl Conversation {
     async fn encrypted(&mut self, stream: TcpStream) -> io::Result<()> {
-        let Some(tls) = &self.shared.tls else {
+        let Some(tls) = self.shared.acceptor() else {
             return Ok(());
         };
         let deadline = self.began + self.shared.options.timeouts.login;
@@ -177,7 +190,22 @@ impl Conversation {
                 "454 4.7.0 Logins cannot be checked now; come again later",
             )),
         };
+        let counts = &self.shared.counts;
+        let counter = match &refusal {
+            None => &counts.logins,
+            Some(_) => &counts.refused_logins,
+        };
+        Counts::add(counter, 1);
         self.server.login_judged(refusal.as_ref());
+    }
+
+    /// Lets in whom the operator trusts by its address; the limits are those of a login.
+    fn trust(&mut self, account: Account) -> Option<Answer> {
+        let refusal = self.admit(account);
+        if refusal.is_none() {
+            self.server.trust();
+        }
+        refusal
     }
 
     fn admit(&mut self, account: Account) -> Option<Answer> {
@@ -193,6 +221,7 @@ impl Conversation {
     }
 
     async fn hand_in(&mut self, envelope: Envelope, content: Bytes) {
+        let size = content.len() as u64;
         let has_room = self
             .held
             .as_mut()
@@ -205,6 +234,11 @@ impl Conversation {
                 let account = account.clone();
                 let message = Box::new(Message {
                     account,
+                    origin: Origin {
+                        name: self.server.client_name().to_owned(),
+                        ip: self.peer,
+                        protocol: self.server.protocol(envelope.is_smtputf8),
+                    },
                     envelope,
                     head,
                 });
@@ -221,6 +255,7 @@ impl Conversation {
         if let Some(share) = &mut self.held {
             share.set(0);
         }
+        self.shared.counts.judged(answer.as_str(), size);
         self.server.message_judged(&answer);
     }
 

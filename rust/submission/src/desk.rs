@@ -7,6 +7,7 @@ use crate::head::Head;
 use parking_lot::{Condvar, Mutex};
 use postalynk_smtp::server::{Answer, Credentials, Envelope};
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -16,8 +17,19 @@ use tokio::sync::oneshot;
 pub struct Account {
     /// The organization; limits are per organization.
     pub org: String,
-    /// Which of its keys.
+    /// Which of its keys; empty: it is trusted by its address.
     pub key: String,
+}
+
+/// Where a message came from, as its Received field says (RFC 5321, 4.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The name given with EHLO; empty: none that may stand in a header.
+    pub name: String,
+    /// The client's address.
+    pub ip: IpAddr,
+    /// `ESMTPSA` and the like (RFC 3848).
+    pub protocol: String,
 }
 
 /// A message with its envelope.
@@ -25,6 +37,8 @@ pub struct Account {
 pub struct Message {
     /// Who sends it.
     pub account: Account,
+    /// From where.
+    pub origin: Origin,
     /// Who gets it.
     pub envelope: Envelope,
     /// What its header says, and its octets.

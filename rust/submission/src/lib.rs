@@ -8,16 +8,18 @@
 //! id ([`Submission::admit`], [`Submission::answer`]). So group commit spans connections, and a
 //! connection has at most one request under way: the desk is bounded by the connections.
 //! **What changes in a message.** `Bcc`, `Resent-Bcc` and `X-Postalynk-*` fields are taken out
-//! ([`Head`]); above, a missing `Date` and `Message-ID` are put in front. All else stays as it is.
+//! ([`Head`]); above, `Received` and a missing `Date` and `Message-ID` are put in front. All else stays as it is.
 //! **Bounds.** Connections in total and half of them per address and per organization; octets of
 //! content held, likewise ([`Options`]); a deadline for the login, for each command and for a
 //! whole transaction, so one octet a second holds nothing for long.
 //! **Invariants.** 250 after content only when [`Submission::answer`] said so. A connection that
 //! is closed by us is told why.
-//! **Not here.** Keys, domains, the queue (Python); BINARYMIME; reloading a certificate.
+//! **Not here.** Keys, domains, the queue (Python); BINARYMIME.
 #![forbid(unsafe_code)]
 
+mod certificate;
 mod connection;
+mod counts;
 mod desk;
 mod error;
 mod head;
@@ -25,9 +27,11 @@ mod options;
 mod service;
 mod shares;
 mod tls;
+mod trusted;
 
-pub use desk::{Account, Message, Request};
+pub use desk::{Account, Message, Origin, Request};
 pub use error::Error;
 pub use head::Head;
 pub use options::{Options, Timeouts};
 pub use service::Submission;
+pub use trusted::Trusted;

@@ -1,11 +1,13 @@
 //! The listeners and their thread.
 
+use crate::certificate::Certificate;
 use crate::connection;
+use crate::counts::Counts;
 use crate::desk::{Account, Desk, Request, Verdict};
 use crate::error::Error;
 use crate::options::Options;
 use crate::shares::Shares;
-use crate::tls;
+use crate::trusted::TrustedNetworks;
 use parking_lot::Mutex;
 use postalynk_smtp::EhloName;
 use postalynk_smtp::server::{self, Answer, Limits};
@@ -20,7 +22,9 @@ use tokio_rustls::TlsAcceptor;
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) options: Options,
-    pub(crate) tls: Option<TlsAcceptor>,
+    certificate: Option<Certificate>,
+    pub(crate) trusted: TrustedNetworks,
+    pub(crate) counts: Counts,
     pub(crate) desk: Desk,
     /// Per client address.
     pub(crate) connections: Arc<Shares>,
@@ -38,8 +42,8 @@ impl Shared {
     fn new(options: Options) -> Result<Self, Error> {
         let host = EhloName::new(&options.host)
             .map_err(|error| Error::Host(options.host.clone(), error))?;
-        let tls = match &options.certificate {
-            Some((certificate, key)) => Some(tls::load(certificate, key)?),
+        let certificate = match &options.certificate {
+            Some((chain, key)) => Some(Certificate::load(chain, key)?),
             None => None,
         };
         let strict = server::Options {
@@ -48,14 +52,16 @@ impl Shared {
                 max_message_bytes: options.max_message_bytes,
                 ..Limits::default()
             },
-            offers_tls: tls.is_some(),
+            offers_tls: certificate.is_some(),
             requires_tls: options.requires_tls,
         };
         Ok(Self {
-            tls,
+            certificate,
+            trusted: TrustedNetworks::new(options.trusted.clone()),
+            counts: Counts::default(),
             desk: Desk::default(),
             connections: Shares::new(options.max_connections),
-            organizations: Shares::new(options.max_connections),
+            organizations: Shares::capped(options.max_connections, options.max_connections_per_org),
             octets: Shares::new(options.max_held_bytes),
             closing: watch::Sender::new(false),
             lenient: Arc::new(server::Options {
@@ -65,6 +71,18 @@ impl Shared {
             strict: Arc::new(strict),
             options,
         })
+    }
+
+    pub(crate) fn acceptor(&self) -> Option<TlsAcceptor> {
+        self.certificate.as_ref().map(Certificate::acceptor)
+    }
+
+    fn refresh_certificate(&self) {
+        match self.certificate.as_ref().and_then(Certificate::refresh) {
+            None => {}
+            Some(Ok(())) => Counts::add(&self.counts.certificate_loads, 1),
+            Some(Err(_)) => Counts::add(&self.counts.certificate_failures, 1),
+        }
     }
 
     pub(crate) fn protocol(&self, peer: SocketAddr) -> Arc<server::Options> {
@@ -100,7 +118,7 @@ impl Submission {
         for (address, begins_with_tls) in plain.chain(implicit) {
             let needs_tls =
                 begins_with_tls || (options.requires_tls && !address.ip().is_loopback());
-            if needs_tls && shared.tls.is_none() {
+            if needs_tls && shared.certificate.is_none() {
                 return Err(Error::NoCertificate { address });
             }
             let listener = listen(address).map_err(|cause| Error::Bind { address, cause })?;
@@ -166,6 +184,13 @@ impl Submission {
         self.shared.desk.judge(id, Verdict::Answered(answer));
     }
 
+    /// What was counted, as Prometheus text (format 0.0.4).
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        let open = self.shared.connections.sum();
+        self.shared.counts.exposition(open)
+    }
+
     /// Takes no more connections, tells idle clients, waits for the answers to messages under way
     /// (which somebody must go on giving), then ends [`Submission::requests`].
     pub fn close(&self) {
@@ -199,6 +224,13 @@ fn run(runtime: &Runtime, listeners: Listeners, shared: &Arc<Shared>) {
         for (listener, begins_with_tls) in listeners {
             tokio::spawn(accept(listener, begins_with_tls, Arc::clone(shared)));
         }
+        let refreshing = Arc::clone(shared);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(refreshing.options.timeouts.certificate).await;
+                refreshing.refresh_certificate();
+            }
+        });
         let mut closing = shared.closing.subscribe();
         // The sender lives in `shared`, so waiting cannot fail.
         let _ = closing.wait_for(|is_closing| *is_closing).await;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Shares {
     total: u64,
+    each: u64,
     taken: Mutex<Taken>,
 }
 
@@ -30,8 +31,17 @@ pub(crate) struct Share {
 
 impl Shares {
     pub(crate) fn new(total: u64) -> Arc<Self> {
-        let taken = Mutex::default();
-        Arc::new(Self { total, taken })
+        Self::capped(total, 0)
+    }
+
+    /// Of which nobody may take more than `each`; 0: half.
+    pub(crate) fn capped(total: u64, each: u64) -> Arc<Self> {
+        let each = if each == 0 { total.div_ceil(2) } else { each };
+        Arc::new(Self {
+            total,
+            each,
+            taken: Mutex::default(),
+        })
     }
 
     /// A share of nothing yet.
@@ -43,7 +53,7 @@ impl Shares {
         }
     }
 
-    fn sum(&self) -> u64 {
+    pub(crate) fn sum(&self) -> u64 {
         self.taken.lock().sum
     }
 
@@ -60,8 +70,8 @@ impl Share {
         let others = taken.sum - self.held;
         let own = taken.by.get(&self.who).copied().unwrap_or(0) - self.held;
         let is_more = amount > self.held;
-        let half = self.shares.total.div_ceil(2);
-        if is_more && (others + amount > self.shares.total || own + amount > half) {
+        let is_over = others + amount > self.shares.total || own + amount > self.shares.each;
+        if is_more && is_over {
             return false;
         }
         taken.sum = others + amount;

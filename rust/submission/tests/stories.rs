@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use parking_lot::Mutex;
-use postalynk_submission::{Account, Error, Message, Options, Request, Submission, Timeouts};
+use postalynk_submission::{
+    Account, Error, Message, Options, Request, Submission, Timeouts, Trusted,
+};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -421,4 +423,96 @@ fn settings_that_cannot_work_are_refused() {
         }),
         Err(Error::Host(..))
     ));
+}
+
+#[test]
+fn a_trusted_network_needs_no_login_and_strangers_do() {
+    let trusted = Trusted {
+        network: "127.0.0.2".parse().unwrap(),
+        prefix: 32,
+        org: "org_trusted".into(),
+    };
+    let judge = Judge::start(
+        Options {
+            trusted: vec![trusted],
+            ..options()
+        },
+        Duration::ZERO,
+    );
+    let from = |ip: &str| {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let here: SocketAddr = format!("{ip}:0").parse().unwrap();
+        socket.bind(&here.into()).unwrap();
+        socket.connect(&judge.address().into()).unwrap();
+        let stream = TcpStream::from(socket);
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let mut client = Client { stream };
+        assert_eq!(client.reply(), 220);
+        assert_eq!(client.say("EHLO client.test"), 250);
+        client
+    };
+    let mut stranger = from("127.0.0.3");
+    assert_eq!(stranger.say("MAIL FROM:<a@b.test>"), 530);
+    let mut known = from("127.0.0.2");
+    assert_eq!(known.send("From: a@b.test\r\n\r\nhi\r\n"), 250);
+    let kept = judge.kept.lock();
+    let (account, origin) = (&kept[0].account, &kept[0].origin);
+    assert_eq!((&*account.org, &*account.key), ("org_trusted", ""));
+    assert_eq!((&*origin.name, &*origin.protocol), ("client.test", "ESMTP"));
+    assert_eq!(origin.ip.to_string(), "127.0.0.2");
+    drop(kept);
+    let metrics = judge.submission.metrics();
+    assert!(
+        metrics.contains("postalynk_submission_messages_accepted_total 1\n"),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn a_renewed_certificate_is_taken_without_a_restart() {
+    let (first, second) = (Certificate::make(), Certificate::make());
+    let judge = Judge::start(
+        Options {
+            certificate: Some(first.files()),
+            timeouts: Timeouts {
+                certificate: Duration::from_millis(20),
+                ..Timeouts::default()
+            },
+            ..options()
+        },
+        Duration::ZERO,
+    );
+    let greets = |certificate: &Certificate| {
+        let mut client = Client::connect(judge.address());
+        client.reply();
+        client.say("EHLO a");
+        assert_eq!(client.say("STARTTLS"), 220);
+        let mut client = certificate.encrypt(client.stream);
+        client.stream.write_all(b"EHLO a\r\n").is_ok() && client.stream.read(&mut [0; 100]).is_ok()
+    };
+    assert!(greets(&first));
+    // Half of a renewal: chain and key do not fit, so the old pair stays in use.
+    let (files, renewed) = (first.files(), second.files());
+    std::fs::copy(&renewed.0, &files.0).unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    let counted = |name: &str| {
+        !judge
+            .submission
+            .metrics()
+            .contains(&format!("{name}_total 0\n"))
+    };
+    while !counted("certificate_failures") {
+        assert!(Instant::now() < until);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(greets(&first));
+    std::fs::copy(&renewed.1, &files.1).unwrap();
+    while !counted("certificate_loads") {
+        assert!(Instant::now() < until);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(greets(&second));
 }

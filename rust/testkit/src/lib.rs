@@ -7,14 +7,18 @@
 //! DNS from a static [`Zone`]. Both run on a thread of their own, so any language can embed them.
 //! **Invariants.** Both bind loopback addresses only: nothing here can reach, or be reached from,
 //! another machine.
-//! **Not here.** Signed zones, a delay proxy, provider personalities.
+//! **Not here.** Signed zones.
 #![forbid(unsafe_code)]
 
+mod delay;
 pub mod personality;
+mod provider;
 mod resolver;
 mod script;
 mod sink;
 
+pub use delay::DelayProxy;
+pub use provider::Provider;
 pub use resolver::{Answer, Resolver, Zone, ZoneError};
 pub use script::{Rule, Script, Step};
 pub use sink::{Counts, Received, Sink, SinkOptions};

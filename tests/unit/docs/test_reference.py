@@ -35,6 +35,10 @@ def metric_names() -> Iterator[str]:
     text = (ROOT / "rust/delivery/src/metrics.rs").read_text()
     for plain, timed in re.findall(r'\.register\(\s*(?:"(\w+)"|format!\("(\w+)_\{)', text):
         yield "postalynk_" + (plain or f"{timed}_seconds")
+    counts = (ROOT / "rust/submission/src/counts.rs").read_text()
+    yield "postalynk_submission_open_connections"
+    for name in re.findall(r'\(\s*"([a-z_]+)",\s*"[A-Z]', counts):
+        yield f"postalynk_submission_{name}"
 
 
 def test_every_metric_is_documented() -> None:

@@ -37,7 +37,15 @@ def item(**changes: Any) -> Any:
         "tags": [],
         "priority": "",
         "idempotency_key": "",
+        "client_name": "client.example",
+        "client_ip": "192.0.2.1",
+        "protocol": "ESMTPSA",
+        "ret": "",
+        "envelope_id": "",
     }
+    made |= changes
+    nothing = [""] * len(made["recipients"])
+    made = {"notify": nothing, "orcpt": nothing} | made
     return SimpleNamespace(**(made | changes))
 
 
@@ -45,7 +53,7 @@ def composed(service: Service, **changes: Any) -> AcceptedMessage:
     organization = service.control.directory.organization(service.own.org)
     assert organization is not None
     composer = Composer(service.control.directory, organization, service.clock())
-    return raw.compose(item(**changes), composer, ID)
+    return raw.compose(item(**changes), composer, ID, "mx.example.com")
 
 
 def refusal(service: Service, **changes: Any) -> str:
@@ -54,16 +62,44 @@ def refusal(service: Service, **changes: Any) -> str:
     return reply(invalid([refused.value.problem]))
 
 
+RECEIVED = (
+    b"Received: from client.example ([192.0.2.1])\r\n"
+    b"\tby mx.example.com with ESMTPSA id 019b1c2e-7a51-7c0e-9d0f-3f1f7f5a2b10;\r\n"
+    b"\tSun, 17 Mar 2030 17:46:40 +0000\r\n"
+)
+
+
+def test_where_it_came_from_is_told_without_a_name_too(service: Service) -> None:
+    made = composed(service, client_name="", client_ip="2001:db8::1")
+    assert made.raw.startswith(b"Received: from [IPv6:2001:db8::1] ([IPv6:2001:db8::1])\r\n\tby")
+
+
+def test_what_a_report_is_wanted_for_stays_with_its_recipient(service: Service) -> None:
+    made = composed(
+        service,
+        recipients=["ann@RCPT.example", "ann@rcpt.example", "ben@rcpt.example"],
+        notify=["NEVER", "SUCCESS", "FAILURE,DELAY"],
+        orcpt=["", "", "rfc822;old@rcpt.example"],
+        ret="HDRS",
+        envelope_id="QQ1",
+    )
+    assert list(zip(made.recipients, made.notify, made.orcpt, strict=True)) == [
+        ("ann@rcpt.example", "NEVER", ""),
+        ("ben@rcpt.example", "FAILURE,DELAY", "rfc822;old@rcpt.example"),
+    ]
+    assert (made.ret, made.envelope_id) == ("HDRS", "QQ1")
+
+
 def test_only_what_is_missing_is_added(service: Service) -> None:
     made = composed(service)
     head, _, rest = made.raw.partition(b"From:")
-    assert head == (
+    assert head == RECEIVED + (
         b"Message-ID: <019b1c2e-7a51-7c0e-9d0f-3f1f7f5a2b10@example.com>\r\n"
         b"Date: Sun, 17 Mar 2030 17:46:40 +0000\r\n"
     )
     assert b"From:" + rest == BODY
     whole = composed(service, message_id="1@x.example", has_date=True)
-    assert (whole.raw, whole.message_id) == (BODY, "1@x.example")
+    assert (whole.raw, whole.message_id) == (RECEIVED + BODY, "1@x.example")
 
 
 def test_the_envelope_counts_and_the_header_is_shown(service: Service) -> None:

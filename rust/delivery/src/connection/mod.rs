@@ -22,6 +22,7 @@ use crate::classify::{Class, classify};
 use crate::clock;
 use crate::connect::{Session, establish};
 use crate::driver::Step;
+use crate::notification::dsn_of;
 use crate::outcome::End;
 use crate::path::Path;
 use crate::prepare::Mail;
@@ -183,7 +184,7 @@ impl<'a> Connection<'a> {
     fn submit(&mut self, mail: Box<Mail>) {
         let id = TransactionId(self.submitted as u64);
         let transaction = Transaction {
-            dsn: None,
+            dsn: dsn_of(&mail),
             id,
             reverse_path: mail.reverse_path.clone(),
             recipients: mail

@@ -7,8 +7,8 @@ use crate::address::{AddressError, ForwardPath, ReversePath};
 /// A command that is well formed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command<'a> {
-    Ehlo,
-    Helo,
+    Ehlo(&'a str),
+    Helo(&'a str),
     Mail(Mail),
     Rcpt(Recipient, NeedsUtf8),
     Data,
@@ -52,8 +52,8 @@ pub(super) fn parse(line: &[u8]) -> Result<Command<'_>, Answer> {
         "EHLO" if rest.is_empty() => {
             Err(Answer::fixed("501 5.5.4 Give a name: EHLO client.example"))
         }
-        "EHLO" => Ok(Command::Ehlo),
-        "HELO" => Ok(Command::Helo),
+        "EHLO" => Ok(Command::Ehlo(rest)),
+        "HELO" => Ok(Command::Helo(rest)),
         "MAIL" => mail(rest),
         "RCPT" => rcpt(rest),
         "DATA" => no_argument(rest, Command::Data),

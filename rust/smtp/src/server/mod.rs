@@ -17,6 +17,7 @@
 //! **Not here.** Sockets, deadlines, certificates (`postalynk-submission`); who may send what.
 
 mod answer;
+mod client;
 mod command;
 mod content;
 mod envelope;

@@ -1,6 +1,7 @@
 //! The state of one connection and what each command does to it.
 
 use super::answer::Answer;
+use super::client::Client;
 use super::command;
 use super::content::{Flaw, Intake};
 use super::envelope::Envelope;
@@ -49,6 +50,7 @@ pub struct Server {
     is_greeted: bool,
     is_encrypted: bool,
     is_authenticated: bool,
+    client: Client,
     open: Option<Open>,
     bad: u32,
     idle: u32,
@@ -67,6 +69,7 @@ impl Server {
             is_greeted: false,
             is_encrypted,
             is_authenticated: false,
+            client: Client::default(),
             open: None,
             bad: 0,
             idle: 0,
@@ -165,6 +168,30 @@ impl Server {
     #[must_use]
     pub fn is_authenticated(&self) -> bool {
         self.is_authenticated
+    }
+
+    /// Lets the client in without a login: the driver knows it by its address.
+    pub fn trust(&mut self) {
+        (self.is_authenticated, self.client.is_trusted) = (true, true);
+    }
+
+    /// The name the client gave with EHLO or HELO; empty: none that may stand in a header.
+    #[must_use]
+    pub fn client_name(&self) -> &str {
+        &self.client.name
+    }
+
+    /// The protocol as a Received field names it (RFC 3848, RFC 6531).
+    #[must_use]
+    pub fn protocol(&self, is_smtputf8: bool) -> String {
+        let base = match (is_smtputf8, self.client.is_extended) {
+            (true, _) => "UTF8SMTP",
+            (false, true) => "ESMTP",
+            (false, false) => return "SMTP".to_owned(),
+        };
+        let secure = if self.is_encrypted { "S" } else { "" };
+        let login = if self.client.is_trusted { "" } else { "A" };
+        format!("{base}{secure}{login}")
     }
 
     /// Lets go of the content under way and answers 452 at its end: there is no room for it.

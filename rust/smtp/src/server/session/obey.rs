@@ -17,8 +17,12 @@ pub(super) const NO_RECIPIENT: Answer = Answer::fixed("554 5.5.1 There is no val
 impl Server {
     pub(super) fn obey(&mut self, command: Command<'_>) -> Result<Option<Event>, Answer> {
         match command {
-            Command::Ehlo => self.greet(),
-            Command::Helo => {
+            Command::Ehlo(name) => {
+                self.client.name(name, true);
+                self.greet();
+            }
+            Command::Helo(name) => {
+                self.client.name(name, false);
                 (self.is_greeted, self.open) = (true, None);
                 let line = format!("250 {}", self.options.host);
                 self.idle(&line);
