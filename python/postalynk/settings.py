@@ -12,7 +12,7 @@ import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -330,6 +330,17 @@ def _is_trustable(text: str) -> bool:
     return network.prefixlen >= (8 if network.version == 4 else 32)
 
 
+def _check_shares(settings: Settings, refuse: Callable[[str, object, str], None]) -> None:
+    """Who may submit, and how much of it at a time."""
+    if settings.submission.max_connections_per_org < 0:
+        value = settings.submission.max_connections_per_org
+        refuse("submission.max_connections_per_org", value, "use 0 or more")
+    for network in settings.submission.trusted_networks:
+        if not _is_trustable(network):
+            fix = "name a network such as 192.0.2.0/28, no wider than /8 (IPv6: /32)"
+            refuse("submission.trusted_networks", network, fix)
+
+
 def _check(settings: Settings) -> None:
     def refuse(key: str, value: object, fix: str) -> None:
         origin = settings.origins.get(key, "default")
@@ -352,13 +363,7 @@ def _check(settings: Settings) -> None:
         seconds = getattr(settings.control, key)
         if not 0 <= seconds < 1e9 or (key == "key_check_s" and seconds == 0):
             refuse(f"control.{key}", seconds, "use a number of seconds")
-    if settings.submission.max_connections_per_org < 0:
-        value = settings.submission.max_connections_per_org
-        refuse("submission.max_connections_per_org", value, "use 0 or more")
-    for network in settings.submission.trusted_networks:
-        if not _is_trustable(network):
-            fix = "name a network such as 192.0.2.0/28, no wider than /8 (IPv6: /32)"
-            refuse("submission.trusted_networks", network, fix)
+    _check_shares(settings, refuse)
     partitions = settings.queue.partitions
     if partitions < 1 or partitions > 4096 or partitions & (partitions - 1):
         refuse("queue.partitions", partitions, "use a power of two from 1 to 4096")
