@@ -14,6 +14,8 @@ import hmac
 import re
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from postalynk.control.values import ApiKey
 
 PREFIX_BYTES = 5
@@ -22,6 +24,17 @@ MARK = "pl_"
 
 _TOKEN = re.compile(r"pl_([a-z2-7]{8})_[a-z2-7]{32}")
 _DUMMY = hashlib.sha256(b"no such key").hexdigest()
+
+
+class NewKey(msgspec.Struct, frozen=True):
+    """An API key at the one moment it can be read; only its hash is kept."""
+
+    org: str
+    prefix: str
+    api_key: str
+
+    def __repr__(self) -> str:
+        return f"NewKey(org={self.org!r}, prefix={self.prefix!r}, api_key='…')"
 
 
 def base32(raw: bytes) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, get_args
 import msgspec
 
 from postalynk.control import api_keys, relays, templates
+from postalynk.control.api_keys import NewKey
 from postalynk.control.border import normal_domain
 from postalynk.control.directory import Directory
 from postalynk.control.domains import DomainSetup, make_keys, setup_of
@@ -59,17 +60,6 @@ _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _EHLO = re.compile(
     r"(?=.{1,253}\Z)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(\.[A-Za-z0-9-]{1,63})+"
 )
-
-
-class NewKey(msgspec.Struct, frozen=True):
-    """An API key at the one moment it can be read; only its hash is kept."""
-
-    org: str
-    prefix: str
-    api_key: str
-
-    def __repr__(self) -> str:
-        return f"NewKey(org={self.org!r}, prefix={self.prefix!r}, api_key='…')"
 
 
 def _now_us() -> int:

@@ -23,6 +23,7 @@ from postalynk.control.operations import Control
 from postalynk.engine import Engine, open_engine
 from postalynk.errors import PostalynkError, StorageError
 from postalynk.ingest.app import IngestContext, Readiness, build_app, intake_parts
+from postalynk.ingest.border import Submission
 from postalynk.ingest.submission import SubmissionServer, bind_submission
 from postalynk.observability import Metrics, QueueDepth, configure_logs, get_logger
 from postalynk.policy import DEFAULT, Pools
@@ -172,14 +173,25 @@ class Process:
                 policies=lambda: parts.policies,
                 is_signing=settings.delivery.sign,
             )
-            accepting = intake_parts(context)
-            await self._listen(opened, build_app(context, accepting), api)
-            self._progress(f"API on http://{settings.api.listen}")
-            if submission is not None:
-                server = SubmissionServer(submission, accepting, settings.delivery.ehlo)
-                server.open()
-                opened.push_async_callback(server.close)
-                self._progress(f"SMTP submission on {', '.join(submission.addresses)}")
+            await self._open_doors(opened, context, api, submission)
+
+    async def _open_doors(
+        self,
+        opened: AsyncExitStack,
+        context: IngestContext,
+        api: socket.socket,
+        submission: Submission | None,
+    ) -> None:
+        """HTTP, and SMTP where it is on: one intake behind both."""
+        settings = self._settings
+        accepting = intake_parts(context)
+        await self._listen(opened, build_app(context, accepting), api)
+        self._progress(f"API on http://{settings.api.listen}")
+        if submission is not None:
+            server = SubmissionServer(submission, accepting, settings.delivery.ehlo)
+            server.open()
+            opened.push_async_callback(server.close)
+            self._progress(f"SMTP submission on {', '.join(submission.addresses)}")
 
     def _start_daily(
         self, opened: AsyncExitStack, queue: EmbeddedQueue, control: Control, engine: Engine
