@@ -230,6 +230,21 @@ def parse_address(text: str) -> str:
 def parse_mailbox(text: str) -> tuple[str, str]:
     """(display name, normal address) of ``Name <a@b>`` or ``a@b``; raises ValueError."""
 
+def check_calendar_method(method: str) -> None:
+    """Raises ValueError on what is no method of RFC 5546, in capitals."""
+
+@final
+class Template:
+    """A template, compiled once: Jinja, HTML escaped, undefined variables refused."""
+
+    def __new__(cls, *, subject: str = "", html: str = "", text: str = "") -> Self:
+        """Sources; empty: no such part. Lets the GIL go. Raises TemplateError."""
+    def render(self, variables: bytes) -> tuple[str | None, str | None, str | None, int]:
+        """(subject, HTML, text, work done), filled with a JSON object; None: no such part.
+
+        Pure: what succeeds once succeeds again. Lets the GIL go. Raises TemplateError.
+        """
+
 def check_header(name: str, value: str) -> None:
     """Raises ValueError when a custom header may not be set or its value could inject one."""
 
@@ -572,6 +587,7 @@ def mime_compose(
     calendar: tuple[str, str] | None,
     headers: Sequence[tuple[str, str]],
     attachments: Sequence[tuple[str, str, str, bytes]],
+    auto_text: bool,
     message_id: str,
     date_s: int,
     seed: int,

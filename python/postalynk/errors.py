@@ -10,6 +10,7 @@
     ├── StorageError         PostgreSQL is out of reach or answers wrongly
     ├── PolicyError          a policy that cannot be loaded
     ├── MessageError         a value that cannot stand in a message (also a ValueError)
+    ├── TemplateError        a template, or what it is filled with (also a ValueError)
     └── SigningError         what cannot sign or be signed (also a ValueError)
 
 What a receiver replied is never an exception: it is an outcome. What an API caller did wrong is a
@@ -63,6 +64,19 @@ class PolicyError(PostalynkError):
 
 class MessageError(PostalynkError, ValueError):
     """A value that cannot stand in a message, after its field: ``to[0]: has no @``."""
+
+
+class TemplateError(PostalynkError, ValueError):
+    """A template that is none, or cannot be filled with what is given.
+
+    `part` is ``subject``, ``html`` or ``text``, empty for the variables as a whole; `is_source`:
+    the template itself is wrong, whatever it is filled with.
+    """
+
+    def __init__(self, message: str, fix: str, part: str, is_source: bool) -> None:
+        super().__init__(message, fix=fix)
+        self.part = part
+        self.is_source = is_source
 
 
 class SigningError(PostalynkError, ValueError):

@@ -94,6 +94,7 @@ def compose(
     subject: str = "",
     text: str | None = None,
     html: str | None = None,
+    auto_text: bool = True,
     calendar: Calendar | None = None,
     attachments: Sequence[Attachment] = (),
     headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
@@ -110,6 +111,8 @@ def compose(
     - ``subject``, display names: Unicode on one line, at most 16,384 octets.
     - ``text``, ``html``: Unicode; any of LF, CRLF and CR ends a line. With neither, nor a calendar
       nor attachments, the body is empty.
+    - ``auto_text``: HTML without a text gets a plain-text part made from it (at most 2 MiB),
+      for those who read mail without HTML.
     - ``headers``: further headers in the order given. Those the message has parameters for, and
       those only a relay or a receiver may write, are refused.
     - ``list_unsubscribe``: an ``https:`` URL that unsubscribes by one POST; writes
@@ -149,6 +152,7 @@ def compose(
         calendar=None if calendar is None else (calendar.method, calendar.object),
         headers=pairs,
         attachments=[(a.filename, a.content_type, a.content_id, a.content) for a in attachments],
+        auto_text=auto_text,
         message_id=message_id,
         date_s=int(date_s),
         seed=seed,

@@ -43,6 +43,30 @@ class Attachment(msgspec.Struct, frozen=True):
     content_id: str = ""
 
 
+class Calendar(msgspec.Struct, frozen=True):
+    """An iCalendar object (RFC 5545) and its method (RFC 5546)."""
+
+    method: str
+    object: str
+
+
+class Filling(msgspec.Struct, frozen=True):
+    """A stored template as it was at acceptance, and what it is filled with.
+
+    `subject`, `html` and `text` are sources, empty where the template has no such part (or the
+    message brought its own subject). `variables` is a JSON object. `size_bytes` is of what came out
+    when accept rendered it.
+    """
+
+    id: str
+    version: int
+    subject: str
+    html: str
+    text: str
+    variables: bytes
+    size_bytes: int
+
+
 class AcceptedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A validated message, as `postalynk._engine.encode_messages` wants it.
 
@@ -72,5 +96,13 @@ class AcceptedMessage(msgspec.Struct, frozen=True, kw_only=True):
     dkim_domain: str
     plan: str
     in_doubt: InDoubt
+    no_plain_text: bool = False
+    """HTML without text stays without."""
+    calendar: Calendar | None = None
+    template: Filling | None = None
+    """Set: `html` and `text` are empty, and a `subject` the template has is only shown."""
+    list_unsubscribe: str = ""
+    feedback_id: str = ""
+    dkim_expires_s: int = 0
     raw: bytes = b""
     """A whole RFC 5322 message with CRLF line ends; empty: it is composed of the fields above."""

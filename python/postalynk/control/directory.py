@@ -27,6 +27,7 @@ from postalynk.control.values import (
     PolicyInForce,
     Pool,
     Source,
+    Template,
     Value,
     decode,
     key_of,
@@ -61,6 +62,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     domains: Mapping[str, Domain]
     pools: Mapping[str, Pool]
     sources: Mapping[str, Source]
+    templates: Mapping[str, Template]
     policies: Mapping[str, DeployedPolicy]
     in_force: PolicyInForce
 
@@ -136,6 +138,15 @@ class Directory:
         found = [d for d in self._snapshot.domains.values() if org is None or d.org == org]
         return sorted(found, key=lambda d: d.name)
 
+    def template(self, id_: str) -> Template | None:
+        """A stored template by its id, whosever it is."""
+        return self._snapshot.templates.get(id_)
+
+    def templates(self, org: str) -> list[Template]:
+        """An organization's templates, the newest first."""
+        owned = [t for t in self._snapshot.templates.values() if t.org == org]
+        return sorted(owned, key=lambda t: (t.created_at_us, t.id), reverse=True)
+
     def pools(self) -> list[Pool]:
         """All pools by name, the defaults included."""
         return sorted(self._snapshot.pools.values(), key=lambda p: p.name)
@@ -206,6 +217,7 @@ def _build(values: Mapping[bytes, Value]) -> Snapshot:
         domains=_of(Domain, merged),
         pools=_of(Pool, merged),
         sources=_of(Source, merged),
+        templates=_of(Template, merged),
         policies=_of(DeployedPolicy, merged),
         in_force=_of(PolicyInForce, merged).get(IN_FORCE, PolicyInForce(current="", kept=[])),
     )

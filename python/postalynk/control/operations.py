@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, get_args
 
 import msgspec
 
-from postalynk.control import api_keys, relays
+from postalynk.control import api_keys, relays, templates
 from postalynk.control.border import normal_domain
 from postalynk.control.directory import Directory
 from postalynk.control.domains import DomainSetup, make_keys, setup_of
 from postalynk.control.rotation import DEFAULT_WAITS, Waits, advance, is_pending, with_new_keys
 from postalynk.control.secrets import Secrets
+from postalynk.control.templates import TemplateFields
 from postalynk.control.values import (
     PARTITION,
     TOPIC,
@@ -33,6 +34,7 @@ from postalynk.control.values import (
     PolicyInForce,
     Pool,
     Source,
+    Template,
     Value,
     encode,
     key_of,
@@ -258,6 +260,39 @@ class Control:
             )
         return name
 
+    # --- templates ----------------------------------------------------------------------------
+
+    def create_template(self, org: str, id_: str, fields: TemplateFields) -> Template:
+        """Store a new template; the fields were checked by who asks."""
+        with self._lock:
+            self._organization(org)
+            owned = self.directory.templates(org)
+            templates.refuse_too_many(owned, fields)
+            template = templates.made(org, id_, fields, self._clock())
+            self._write(template)
+        return template
+
+    def change_template(self, org: str, id_: str, fields: TemplateFields) -> Template | None:
+        """Change what is given and count it; None: the organization has no such template."""
+        with self._lock:
+            present = self.directory.template(id_)
+            if present is None or present.org != org:
+                return None
+            others = [t for t in self.directory.templates(org) if t.id != id_]
+            template = templates.changed(present, fields, self._clock())
+            templates.refuse_too_much(others, template)
+            self._write(template)
+        return template
+
+    def remove_template(self, org: str, id_: str) -> bool:
+        """Take a template away; accepted messages keep theirs. False: there is no such one."""
+        with self._lock:
+            present = self.directory.template(id_)
+            if present is None or present.org != org:
+                return False
+            self._remove(present)
+        return True
+
     # --- egress -------------------------------------------------------------------------------
 
     def set_source(self, name: str, *, ip: str = "", ehlo: str = "", relay: str = "") -> Source:
@@ -386,6 +421,8 @@ class Control:
 
     def _announce(self, changes: Mapping[bytes, Value | None]) -> None:
         self.directory.put(changes)
+        if all(key.startswith(templates.PREFIX) for key in changes):
+            return  # nothing anybody was told of: the engine has no part in templates
         for listener in self._listeners:
             try:
                 listener()

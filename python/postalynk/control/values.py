@@ -1,6 +1,6 @@
 """The values of ``email.config``: one JSON object a key, with a version, unknown fields kept.
 
-Keys: ``org/ID``, ``key/PREFIX``, ``domain/NAME``, ``pool/NAME``, ``source/NAME``,
+Keys: ``org/ID``, ``key/PREFIX``, ``domain/NAME``, ``pool/NAME``, ``source/NAME``, ``template/ID``,
 ``policy/VERSION``, ``in-force/policy``; all in partition 0. A field this release does not know (a
 newer one wrote it) survives every rewrite: `encode` lays the new fields over the old object.
 """
@@ -96,6 +96,23 @@ class Pool(Value, frozen=True, kw_only=True):
     sources: dict[str, int]
 
 
+class Template(Value, frozen=True, kw_only=True):
+    """A stored template of an organization: sources, and defaults of the message's fields."""
+
+    id: str
+    """A UUID."""
+    org: str
+    name: str
+    revision: int = 1
+    """Counts the changes; an accepted message keeps the sources of its own."""
+    subject: str = ""
+    html: str = ""
+    text: str = ""
+    sender: str = ""
+    reply_to: list[str] = []
+    updated_at_us: int = 0
+
+
 class DeployedPolicy(Value, frozen=True, kw_only=True):
     """A policy bundle under its content hash."""
 
@@ -122,6 +139,7 @@ PREFIXES: dict[type[Value], str] = {
     Domain: "domain/",
     Pool: "pool/",
     Source: "source/",
+    Template: "template/",
     DeployedPolicy: "policy/",
     PolicyInForce: "in-force/",
 }
@@ -129,7 +147,7 @@ PREFIXES: dict[type[Value], str] = {
 
 def key_of(value: Value) -> bytes:
     """The key in ``email.config`` under which a value stands."""
-    name = value.id if isinstance(value, Organization) else ""
+    name = value.id if isinstance(value, (Organization, Template)) else ""
     if isinstance(value, ApiKey):
         name = value.prefix
     elif isinstance(value, (Domain, Pool, Source)):

@@ -5,6 +5,7 @@
 | ``POST /emails``, ``/emails/batch`` | see `intake` |
 | ``GET /emails/{id}`` | the message and its deliveries: from the projection, or if just accepted |
 | ``GET /emails/{id}/events`` | its events; ``?after=CURSOR&limit=N`` |
+| ``/templates``, ``/templates/{id}`` | see `templates` |
 | ``GET /healthz`` | 200 while the process serves |
 | ``GET /readyz`` | 200 when mail is taken and sent, with every check; else 503 |
 
@@ -36,6 +37,8 @@ from postalynk.ingest.idempotency import Idempotency
 from postalynk.ingest.intake import Intake, IntakeParts, Scope, Send, authenticate
 from postalynk.ingest.judge import Judge
 from postalynk.ingest.recent import Recent
+from postalynk.ingest.templates import TemplateRoutes, TemplateWriter
+from postalynk.ingest.templates import response as _response
 from postalynk.observability import get_logger
 from postalynk.settings import Api
 
@@ -80,6 +83,7 @@ class IngestContext:
     reader: HotReader
     readiness: Callable[[], Readiness]
     metrics: Metrics
+    templates: TemplateWriter
     settings: Api = field(default_factory=Api)
     policies: Callable[[], Policies] | None = None
     """The policy in force, whose `accept` is asked; None: there is none."""
@@ -114,10 +118,12 @@ def build_app(context: IngestContext, parts: IntakeParts | None = None) -> App:
     parts = parts or intake_parts(context)
     intake = Intake(parts)
     reading = _Reading(context, parts)
+    templates = TemplateRoutes(context.directory, context.templates, parts.budget, context.clock)
     pages = Starlette(
         routes=[
             Route("/emails/{id}", reading.message, methods=["GET"]),
             Route("/emails/{id}/events", reading.events, methods=["GET"]),
+            *templates.routes(),
             Route("/healthz", reading.healthz, methods=["GET"]),
             Route("/readyz", reading.readyz, methods=["GET"]),
         ],
@@ -249,11 +255,6 @@ def _unreadable(error: StorageError) -> Answer:
 
 def _json(status: int, tree: Any) -> Response:
     return Response(msgspec.json.encode(tree), status, media_type="application/json")
-
-
-def _response(answer: Answer) -> Response:
-    headers = {name.decode(): value.decode() for name, value in answer.headers}
-    return Response(answer.body, answer.status, headers, media_type="application/json")
 
 
 async def _http_error(_: Request, error: Exception) -> Response:

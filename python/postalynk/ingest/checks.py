@@ -16,8 +16,8 @@ from typing import Annotated
 
 import msgspec
 
-from postalynk.ingest.border import check_header, parse_mailbox
-from postalynk.model import Attachment, Mailbox
+from postalynk.ingest.border import check_calendar_method, check_header, parse_mailbox
+from postalynk.model import Attachment, Calendar, Mailbox
 
 MAX_MAILBOXES = 50
 MAX_SUBJECT = 998
@@ -26,6 +26,10 @@ MAX_FILENAME = 255
 MAX_HEADERS = 100
 MAX_TAGS = 50
 MAX_ATTACHMENTS = 100
+MAX_URL = 900
+MAX_CALENDAR = 1_000_000
+MIN_EXPIRY_S = 3_600
+MAX_EXPIRY_S = 31_536_000
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 """RFC 3339 with an offset."""
@@ -42,6 +46,13 @@ _CONTENT_TYPE = re.compile(
     rf"(?!multipart/){_ATOM}/{_ATOM}"
     rf'([ \t]*;[ \t]*(?!name|boundary){_ATOM}=({_ATOM}|"[ !#-\[\]-~]*"))*[ \t]*',
     re.IGNORECASE,
+)
+# RFC 8058 section 3.1 asks for HTTPS; a bracket, a comma or a space would end the URI (RFC 2369).
+_UNSUBSCRIBE = re.compile(r"https://[!#-+\--;=?-Z_a-z~\[\]]+")
+_FEEDBACK = re.compile(r"([!-9;-~]*:){0,3}[!-9;-~]{5,15}")
+_CALENDAR = re.compile(r"BEGIN:VCALENDAR\r?\n.*\r?\nEND:VCALENDAR\s*", re.IGNORECASE | re.DOTALL)
+_METHOD = re.compile(
+    r"^METHOD(?:;[^:\r\n]*)?:[ \t]*([^\r\n]*?)[ \t]*$", re.IGNORECASE | re.MULTILINE
 )
 _WHITE = re.compile(r"[ \t\r\n]+")
 _TYPES = mimetypes.MimeTypes()  # the built-in table only: equal answers on every machine
@@ -228,3 +239,56 @@ def attachment(
     file = "" if name is None else filename(name)
     kind = guess_type(file) if media_type is None else content_type(media_type)
     return Attachment(file, kind, octets, "" if cid is None else content_id(cid))
+
+
+def unsubscribe(text: str) -> str:
+    """A URL that unsubscribes by one POST (RFC 8058 section 3.1)."""
+    line(text, MAX_URL)
+    if not _UNSUBSCRIBE.fullmatch(text):
+        raise Flaw("is no https URL", "give one that unsubscribes by POST, https://…")
+    return text
+
+
+def feedback_id(text: str) -> str:
+    """Up to three identifiers and the sender's, between colons."""
+    if not _FEEDBACK.fullmatch(line(text, 200)):
+        raise Flaw(
+            "is no feedback id",
+            "write campaign:customer:kind:sender, the sender 5 to 15 characters, no spaces",
+        )
+    return text
+
+
+def calendar(text: str, method: str | None) -> Calendar:
+    """An iCalendar object (RFC 5545) with a method of RFC 5546, said once and alike."""
+    if len(text) > MAX_CALENDAR:
+        raise Flaw(f"has {len(text)} characters", f"use at most {MAX_CALENDAR}")
+    if not _CALENDAR.fullmatch(plain(text).lstrip("\ufeff")):
+        raise Flaw("is no iCalendar object", "send BEGIN:VCALENDAR to END:VCALENDAR (RFC 5545)")
+    said = {found.upper() for found in _METHOD.findall(text)}
+    if len(said) != 1:
+        raise Flaw("has not one METHOD", "give it a line METHOD:REQUEST (RFC 5546)")
+    (own,) = said
+    calendar_method(own)
+    if method is not None and method.upper() != own:
+        raise Flaw(f"says METHOD:{own[:20]}", "give the same method, or leave it out (RFC 6047)")
+    return Calendar(own, text)
+
+
+def calendar_method(text: str) -> str:
+    """A method of RFC 5546, in any case."""
+    try:
+        check_calendar_method(text.upper())
+    except ValueError as error:
+        raise Flaw("is no calendar method", "use REQUEST, CANCEL, PUBLISH, … (RFC 5546)") from error
+    return text
+
+
+def expiry_s(seconds: int) -> int:
+    """How long a DKIM signature holds."""
+    if not MIN_EXPIRY_S <= seconds <= MAX_EXPIRY_S:
+        raise Flaw(
+            "is no time for a signature to hold",
+            f"use {MIN_EXPIRY_S} to {MAX_EXPIRY_S} seconds: mail waits in queues",
+        )
+    return seconds

@@ -6,16 +6,22 @@ usually has one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from postalynk.ingest import checks
 from postalynk.ingest.checks import Flaw
-from postalynk.ingest.schema import UNAVAILABLE, AttachmentRequest, EmailRequest
-from postalynk.model import AcceptedMessage, Attachment, Mailbox
+from postalynk.ingest.filling import MAX_WORK, Filled, fill
+from postalynk.ingest.schema import (
+    UNAVAILABLE,
+    AttachmentRequest,
+    CalendarRequest,
+    EmailRequest,
+)
+from postalynk.model import AcceptedMessage, Attachment, Calendar, Mailbox
 
 if TYPE_CHECKING:
     from postalynk.control.directory import Directory
-    from postalynk.control.values import Organization
+    from postalynk.control.values import Organization, Template
 
 Sender = tuple[Mailbox, str, str]
 """A mailbox, its domain, and the domain that signs (empty: none does)."""
@@ -25,10 +31,13 @@ class ForeignDomain(Flaw):
     """The sender domain is not the organization's."""
 
 
+NOT_FILLED = Filled(None, None, None, None, 0)
+
+
 class Composer:
     """Composes the messages of one request of one organization, at one moment."""
 
-    __slots__ = ("_directory", "_is_signing", "_senders", "now_us", "organization")
+    __slots__ = ("_directory", "_is_signing", "_senders", "_work", "now_us", "organization")
 
     def __init__(
         self,
@@ -42,6 +51,7 @@ class Composer:
         self._is_signing = is_signing
         self.organization = organization
         self._senders: dict[str, Sender] = {}
+        self._work = MAX_WORK
         self.now_us = now_us
 
     def sender(self, text: str) -> Sender:
@@ -60,9 +70,48 @@ class Composer:
             self._senders[text] = found
         return found
 
+    def template(self, id_: str) -> Template:
+        """A template of the organization; raises Flaw, also for another organization's."""
+        found = self._directory.template(id_)
+        if found is None or found.org != self.organization.id:
+            raise Flaw("there is no template with this id", "list them: GET /templates")
+        return found
+
+    def fill(
+        self, template: Template, variables: dict[str, Any] | None, *, has_subject: bool
+    ) -> Filled:
+        """The template filled in; raises Flaw. One request has a budget for all its templates."""
+        if self._work <= 0:
+            raise Flaw(
+                "the templates of this request take too much work", "send fewer messages at a time"
+            )
+        try:
+            filled = fill(template, variables, has_subject=has_subject)
+        except ValueError:
+            # What a failure took is not known; a part may take as much as this.
+            self._work -= MAX_WORK // 100
+            raise
+        self._work -= filled.work
+        return filled
+
+    def _content(self, request: EmailRequest) -> Filled:
+        """The template a message names, filled in; or nothing, where it has its own content."""
+        if request.template is None:
+            return NOT_FILLED
+        if request.html is not None or request.text is not None:
+            raise Flaw(*TWO_CONTENTS)
+        template = self.template(request.template.id)
+        has_subject = request.subject is not None
+        return self.fill(template, request.template.variables, has_subject=has_subject)
+
     def compose(self, request: EmailRequest, message_id: bytes) -> AcceptedMessage:
         """The message under the id given; raises ValueError (mostly `Flaw`) at the first flaw."""
-        mailbox, domain, dkim_domain = self.sender(request.from_)
+        filled = self._content(request)
+        from_ = filled.sender if request.from_ is None else request.from_
+        subject = filled.subject if request.subject is None else request.subject
+        if from_ is None or subject is None:
+            raise Flaw("is missing", "give from and subject")
+        mailbox, domain, dkim_domain = self.sender(from_)
         to = checks.mailboxes(request.to)
         if not to:
             raise Flaw("names no recipient", "name at least one")
@@ -72,7 +121,7 @@ class Composer:
         html = request.html or ""
         if "\0" in text or "\0" in html:
             raise Flaw("contains a NUL character", "remove it")
-        if not (text or html or request.attachments):
+        if not (text or html or request.attachments or filled.filling or request.calendar):
             raise Flaw(*NO_CONTENT)
         refuse_unavailable(request)
         expires_at_us = 0
@@ -91,12 +140,28 @@ class Composer:
             to=to,
             cc=cc,
             bcc=bcc,
-            reply_to=checks.mailboxes(request.reply_to),
-            subject=checks.line(request.subject, checks.MAX_SUBJECT),
+            reply_to=checks.mailboxes(
+                filled.reply_to if request.reply_to is None else request.reply_to
+            ),
+            subject=checks.line(subject, checks.MAX_SUBJECT),
             text=text,
             html=html,
-            headers=headers(request.headers) if request.headers else [],
+            headers=headers(request.headers, own_headers(request)) if request.headers else [],
             attachments=attachments(request.attachments) if request.attachments else [],
+            no_plain_text=request.auto_text is False or request.text == "",
+            calendar=calendar(request.calendar) if request.calendar is not None else None,
+            template=filled.filling,
+            list_unsubscribe=(
+                checks.unsubscribe(request.list_unsubscribe)
+                if request.list_unsubscribe is not None
+                else ""
+            ),
+            feedback_id=(
+                checks.feedback_id(request.feedback_id) if request.feedback_id is not None else ""
+            ),
+            dkim_expires_s=(
+                checks.expiry_s(request.dkim_expires_s) if request.dkim_expires_s is not None else 0
+            ),
             tags=tags([(t.name, t.value) for t in request.tags]) if request.tags else [],
             message_id=f"{uuid_text(message_id)}@{domain}",
             dkim_domain=dkim_domain,
@@ -105,12 +170,33 @@ class Composer:
         )
 
 
-NO_CONTENT = ("there is no content", "give html, text or attachments")
+NO_CONTENT = ("there is no content", "give html, text, a template or attachments")
+TWO_CONTENTS = ("stands beside a template", "give html and text, or a template")
+TWO_HEADERS = ("is written from a field of its own", "give the field or the header")
+
+
+def own_headers(request: EmailRequest) -> set[str]:
+    """Names, in lower case, of the headers that fields of the message become."""
+    return header_names(
+        has_unsubscribe=request.list_unsubscribe is not None,
+        has_feedback_id=request.feedback_id is not None,
+    )
+
+
+def header_names(*, has_unsubscribe: bool, has_feedback_id: bool) -> set[str]:
+    """The same, for both passes."""
+    names = {"list-unsubscribe", "list-unsubscribe-post"} if has_unsubscribe else set()
+    return names | {"feedback-id"} if has_feedback_id else names
+
+
+def calendar(given: CalendarRequest) -> Calendar:
+    """A checked calendar object."""
+    return checks.calendar(given.object, given.method)
 
 
 def refuse_unavailable(request: EmailRequest) -> None:
     """Refuse fields that are known but not built: ignoring one would send the wrong thing."""
-    for name in ("scheduled_at", "template", "topic_id"):
+    for name in ("scheduled_at", "topic_id"):
         if getattr(request, name) is not None:
             raise Flaw(UNAVAILABLE[name], "leave it out")
 
@@ -122,12 +208,14 @@ def envelope(to: list[Mailbox], cc: list[Mailbox], bcc: list[Mailbox]) -> list[s
     return list(dict.fromkeys(m.address for m in (*to, *cc, *bcc)))
 
 
-def headers(given: dict[str, str]) -> list[tuple[str, str]]:
+def headers(given: dict[str, str], taken: set[str]) -> list[tuple[str, str]]:
     """Custom headers in the order given; a name may stand only once, whatever its case."""
     if len(given) > checks.MAX_HEADERS:
         raise checks.too_many(len(given), checks.MAX_HEADERS)
     if len({name.lower() for name in given}) != len(given):
         raise Flaw("names a header twice", "give each header once")
+    if taken and any(name.lower() in taken for name in given):
+        raise Flaw(*TWO_HEADERS)
     return [checks.header(name, value) for name, value in given.items()]
 
 

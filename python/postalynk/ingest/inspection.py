@@ -12,14 +12,23 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
+import msgspec
+
 from postalynk.ingest import checks
 from postalynk.ingest.answers import Problem, shown
 from postalynk.ingest.checks import Flaw
-from postalynk.ingest.compose import NO_CONTENT, ForeignDomain
+from postalynk.ingest.compose import (
+    NO_CONTENT,
+    TWO_CONTENTS,
+    TWO_HEADERS,
+    ForeignDomain,
+    header_names,
+)
 from postalynk.ingest.schema import UNAVAILABLE
 from postalynk.model import Lane
 
 if TYPE_CHECKING:
+    from postalynk.control.values import Template
     from postalynk.ingest.compose import Composer
 
 MAX_PROBLEMS = 1000
@@ -27,10 +36,13 @@ MAX_PROBLEMS = 1000
 
 FIELDS = (
     *("from", "to", "cc", "bcc", "reply_to", "subject", "html", "text", "headers", "attachments"),
-    *("tags", "priority", "expires_at"),
+    *("tags", "priority", "expires_at", "template", "auto_text", "calendar", "list_unsubscribe"),
+    *("feedback_id", "dkim_expires_s"),
 )
 ATTACHMENT_FIELDS = ("content", "filename", "content_type", "content_id", "inline_content_id")
 TAG_FIELDS = ("name", "value")
+TEMPLATE_FIELDS = ("id", "variables")
+CALENDAR_FIELDS = ("object", "method")
 
 T = TypeVar("T")
 
@@ -62,15 +74,26 @@ class Inspection:
             return self.problems[first:]
         prefix = f"{at}." if at else ""
         self._names(item, FIELDS, prefix)
-        self._sender(item.get("from"), f"{prefix}from")
+        template = self._template(item, f"{prefix}template")
+        self._sender(item.get("from"), f"{prefix}from", template)
         for name in ("to", "cc", "bcc", "reply_to"):
             self._mailboxes(item.get(name), f"{prefix}{name}", is_required=name == "to")
-        self._subject(item.get("subject"), f"{prefix}subject")
+        self._subject(item.get("subject"), f"{prefix}subject", template)
         for name in ("html", "text"):
             self._text(item.get(name), f"{prefix}{name}", checks.plain)
-        if not any(item.get(name) for name in ("html", "text", "attachments")):
+        contents = ("html", "text", "attachments")
+        others = ("template", "calendar")
+        has_content = any(item.get(n) for n in contents) or any(
+            item.get(n) is not None for n in others
+        )
+        if not has_content:
             self._add(f"{prefix}html", item.get("html"), *NO_CONTENT)
-        self._headers(item.get("headers"), f"{prefix}headers")
+        taken = header_names(
+            has_unsubscribe=item.get("list_unsubscribe") is not None,
+            has_feedback_id=item.get("feedback_id") is not None,
+        )
+        self._headers(item.get("headers"), f"{prefix}headers", taken)
+        self._extras(item, prefix)
         self._attachments(item.get("attachments"), f"{prefix}attachments")
         self._tags(item.get("tags"), f"{prefix}tags")
         self._priority(item.get("priority"), f"{prefix}priority")
@@ -96,13 +119,17 @@ class Inspection:
             fix = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
             self._add(field, value, "is not a field of this API", fix)
 
-    def _sender(self, value: object, field: str) -> None:
+    def _sender(self, value: object, field: str, template: Template | None) -> None:
+        if value is None and template is not None and template.sender:
+            value = template.sender
         if value is None:
             self._add(field, None, "is missing", "name the sender, like Acme <hello@example.com>")
         else:
             self._text(value, field, self._composer.sender)
 
-    def _subject(self, value: object, field: str) -> None:
+    def _subject(self, value: object, field: str, template: Template | None) -> None:
+        if value is None and template is not None and template.subject:
+            return
         if value is None:
             self._add(field, None, "is missing", "give a subject; it may be empty")
         else:
@@ -122,7 +149,66 @@ class Inspection:
         else:
             self._wrong_kind(field, value, "an address or a list of addresses")
 
-    def _headers(self, value: object, field: str) -> None:
+    def _template(self, item: dict[str, Any], field: str) -> Template | None:
+        """Its problems; the template, if there is such a one."""
+        value = item.get("template")
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            self._wrong_kind(field, value, "an object of id and variables")
+            return None
+        self._names(value, TEMPLATE_FIELDS, f"{field}.")
+        prefix = field.removesuffix("template")
+        for name in ("html", "text"):
+            if item.get(name) is not None:
+                self._add(f"{prefix}{name}", item[name], *TWO_CONTENTS)
+        if value.get("id") is None:
+            self._add(f"{field}.id", None, "is missing", "name the template")
+            return None
+        template = self._text(value["id"], f"{field}.id", self._composer.template)
+        variables = value.get("variables")
+        if not isinstance(variables, (dict, type(None))):
+            self._wrong_kind(f"{field}.variables", variables, "an object of names and values")
+        elif template is not None:
+            fill = functools.partial(
+                self._composer.fill,
+                template,
+                variables,
+                has_subject=item.get("subject") is not None,
+            )
+            self._run(fill, f"{field}.variables", variables)
+        return template
+
+    def _extras(self, item: dict[str, Any], prefix: str) -> None:
+        if not isinstance(item.get("auto_text"), (bool, type(None))):
+            self._wrong_kind(f"{prefix}auto_text", item["auto_text"], "true or false")
+        self._calendar(item.get("calendar"), f"{prefix}calendar")
+        self._text(item.get("list_unsubscribe"), f"{prefix}list_unsubscribe", checks.unsubscribe)
+        self._text(item.get("feedback_id"), f"{prefix}feedback_id", checks.feedback_id)
+        seconds = item.get("dkim_expires_s")
+        if seconds is not None:
+            field = f"{prefix}dkim_expires_s"
+            try:
+                whole = msgspec.convert(seconds, int)
+            except msgspec.ValidationError:
+                self._wrong_kind(field, seconds, "a whole number of seconds")
+            else:
+                self._run(functools.partial(checks.expiry_s, whole), field, seconds)
+
+    def _calendar(self, value: object, field: str) -> None:
+        if value is None:
+            return
+        if not isinstance(value, dict):
+            self._wrong_kind(field, value, "an object of object and method")
+            return
+        self._names(value, CALENDAR_FIELDS, f"{field}.")
+        method = self._text(value.get("method"), f"{field}.method", checks.calendar_method)
+        if value.get("object") is None:
+            self._add(f"{field}.object", None, "is missing", "give the iCalendar object")
+        check = functools.partial(checks.calendar, method=method)
+        self._text(value.get("object"), f"{field}.object", check)
+
+    def _headers(self, value: object, field: str, taken: set[str]) -> None:
         if value is None:
             return
         if not isinstance(value, dict):
@@ -135,6 +221,8 @@ class Inspection:
             entry = f'{field}["{shown(name)}"]'
             if name.lower() in seen:
                 self._add(entry, shown(text), "names a header twice", "give each header once")
+            if name.lower() in taken:
+                self._add(entry, shown(text), *TWO_HEADERS)
             seen.add(name.lower())
             self._text(text, entry, functools.partial(checks.header, name), is_entry=True)
 

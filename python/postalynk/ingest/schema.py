@@ -12,7 +12,6 @@ MAX_BATCH = 1000
 
 UNAVAILABLE = {
     "scheduled_at": "sending at a later time is not available yet",
-    "template": "stored templates are not available yet",
     "topic_id": "topics are not available yet",
     "path": "fetching attachments from a URL is not available",
 }
@@ -37,14 +36,29 @@ class TagRequest(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     value: str
 
 
+class CalendarRequest(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """``calendar``: an iCalendar object; its method is said in it, and may be said beside it."""
+
+    object: str
+    method: str | None = None
+
+
+class TemplateRequest(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """``template``: a stored template and what to fill it with."""
+
+    id: str
+    variables: dict[str, Any] | None = None
+
+
 class EmailRequest(
     msgspec.Struct, forbid_unknown_fields=True, rename={"from_": "from"}, kw_only=True, gc=False
 ):
     """The body of ``POST /emails`` and one entry of ``POST /emails/batch``; null means absent."""
 
-    from_: str
     to: str | list[str]
-    subject: str
+    from_: str | None = None
+    """Needed, unless the template has one; so is the subject."""
+    subject: str | None = None
     cc: str | list[str] | None = None
     bcc: str | list[str] | None = None
     reply_to: str | list[str] | None = None
@@ -56,7 +70,13 @@ class EmailRequest(
     priority: Literal["high", "normal", "bulk"] | None = None
     expires_at: Instant | None = None
     scheduled_at: Any = None
-    template: Any = None
+    template: TemplateRequest | None = None
+    auto_text: bool | None = None
+    """False: HTML alone gets no plain-text part; nor with an empty text, as in Resend."""
+    calendar: CalendarRequest | None = None
+    list_unsubscribe: str | None = None
+    feedback_id: str | None = None
+    dkim_expires_s: int | None = None
     topic_id: Any = None
 
 

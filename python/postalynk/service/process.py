@@ -153,6 +153,7 @@ class Process:
                 reader=reader,
                 readiness=partial(_readiness, worker, recorder),
                 metrics=parts.metrics,
+                templates=control,
                 settings=settings.api,
                 policies=lambda: parts.policies,
                 is_signing=settings.delivery.sign,

@@ -36,6 +36,7 @@ mod error;
 mod habits;
 mod inbox;
 mod journal;
+mod late;
 mod metrics;
 mod outcome;
 mod pace;

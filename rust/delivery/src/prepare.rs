@@ -21,10 +21,12 @@ use postalynk_dkim::{
 use postalynk_mime::{Draft, Header, Origin};
 use postalynk_record::v1::{self, message::Content as Kind};
 use postalynk_smtp::{Content, ForwardPath, ReversePath};
+use postalynk_template::Shelf;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock;
 use crate::error::EngineError;
+use crate::late::Late;
 use crate::route::{HeaderOp, Job};
 use crate::shard::ToShard;
 use crate::shared::Shared;
@@ -160,6 +162,7 @@ pub(crate) fn work(
     shards: &[UnboundedSender<ToShard>],
 ) {
     let mut back: Vec<Vec<Prepared>> = shards.iter().map(|_| Vec::new()).collect();
+    let mut shelf = Shelf::default();
     while let Ok(first) = jobs.recv() {
         let began_at = clock::now();
         let signers = Arc::clone(&shared.signers.read());
@@ -172,7 +175,7 @@ pub(crate) fn work(
             place,
         }) = next
         {
-            let (mail, unfit) = prepare(group, &signers);
+            let (mail, unfit) = prepare(group, &signers, &mut shelf);
             back[shard].push(Prepared {
                 path,
                 place,
@@ -194,7 +197,11 @@ pub(crate) fn work(
     }
 }
 
-fn prepare(jobs: Vec<Job>, signers: &Signers) -> (Option<Box<Mail>>, Vec<(Job, Unfit)>) {
+fn prepare(
+    jobs: Vec<Job>,
+    signers: &Signers,
+    shelf: &mut Shelf,
+) -> (Option<Box<Mail>>, Vec<(Job, Unfit)>) {
     let (recipients, mut unfit) = address(jobs);
     let Some(first) = recipients.first() else {
         return (None, unfit);
@@ -207,7 +214,7 @@ fn prepare(jobs: Vec<Job>, signers: &Signers) -> (Option<Box<Mail>>, Vec<(Job, U
         Err(Unfit::NoKey(reason))
     } else {
         // A bug in composing must cost its message, not the worker and all others.
-        let making = AssertUnwindSafe(|| make(message, ops, (signers, now_s)));
+        let making = AssertUnwindSafe(|| make(message, ops, (signers, now_s), shelf));
         catch_unwind(making)
             .unwrap_or_else(|_| Err("composing the message crashed".to_owned()))
             .map_err(Unfit::Content)
@@ -247,11 +254,12 @@ fn make(
     message: &v1::Message,
     ops: &[HeaderOp],
     signing: (&[Signer], u64),
+    shelf: &mut Shelf,
 ) -> Result<(ReversePath, Content), String> {
     let reverse_path =
         ReversePath::new(&message.reverse_path).map_err(|e| format!("MAIL FROM: {e}"))?;
     let mut segments = match &message.content {
-        Some(Kind::Composed(composed)) => compose(message, composed, ops, signing)?,
+        Some(Kind::Composed(composed)) => compose(message, composed, ops, signing, shelf)?,
         Some(Kind::Raw(raw)) => pass_on(raw, ops, signing)?,
         None => return Err("the message has no content".to_owned()),
     };
@@ -265,16 +273,25 @@ fn compose(
     message: &v1::Message,
     composed: &v1::Composed,
     ops: &[HeaderOp],
-    signing: (&[Signer], u64),
+    (signers, now_s): (&[Signer], u64),
+    shelf: &mut Shelf,
 ) -> Result<Vec<Bytes>, String> {
-    let draft = draft(message, composed, ops).map_err(|error| error.to_string())?;
+    let late = Late::of(composed, shelf)?;
+    let draft = draft(message, composed, &late, ops).map_err(|error| error.to_string())?;
     let written = draft.compose();
     // Collecting results would grow the list step by step, for a result may end it early.
     let mut fields = Vec::with_capacity(written.fields.len());
     for (name, field) in written.fields() {
         fields.push(HeaderField::new(field, name).map_err(|error| error.to_string())?);
     }
-    let mut segments = sign(&fields, written.body(), signing)?;
+    let mut segments = match u64::from(composed.dkim_expires_s) {
+        0 => sign(&fields, written.body(), (signers, now_s))?,
+        seconds => {
+            let expiring = |signer: &Signer| signer.clone().expires_after_s(seconds);
+            let signers: Vec<Signer> = signers.iter().map(expiring).collect();
+            sign(&fields, written.body(), (&signers, now_s))?
+        }
+    };
     segments.push(Bytes::from(written.bytes));
     Ok(segments)
 }
@@ -282,6 +299,7 @@ fn compose(
 fn draft<'a>(
     message: &'a v1::Message,
     composed: &'a v1::Composed,
+    late: &'a Late,
     ops: &'a [HeaderOp],
 ) -> Result<Draft<'a>, postalynk_mime::Error> {
     let from = composed.from.as_ref();
@@ -302,14 +320,21 @@ fn draft<'a>(
     for mailbox in &composed.cc {
         draft.cc(&mailbox.name, &mailbox.address)?;
     }
-    draft.subject(&composed.subject)?;
-    if !composed.text.is_empty() {
-        draft.text(&composed.text)?;
+    draft.subject(late.subject(composed))?;
+    let (text, html) = (late.text(composed), late.html(composed));
+    if !text.is_empty() {
+        draft.text(text)?;
     }
-    if !composed.html.is_empty() {
-        draft.html(&composed.html)?;
+    if !html.is_empty() {
+        draft.html(html)?;
     }
-    for (name, value) in custom_headers(composed, ops) {
+    if !composed.no_plain_text {
+        draft.auto_text();
+    }
+    if let Some(calendar) = &composed.calendar {
+        draft.calendar(&calendar.method, &calendar.object)?;
+    }
+    for (name, value) in custom_headers(late.headers(composed), ops) {
         draft.header(name, value)?;
     }
     for a in &composed.attachments {
@@ -320,12 +345,10 @@ fn draft<'a>(
 
 /// The message's own headers with the policy's operations applied. An operation that is not allowed
 /// is left out: a policy that errs costs no message (G4).
-fn custom_headers<'a>(composed: &'a v1::Composed, ops: &'a [HeaderOp]) -> Vec<(&'a str, &'a str)> {
-    let mut headers: Vec<(&str, &str)> = composed
-        .headers
-        .iter()
-        .map(|h| (h.name.as_str(), h.value.as_str()))
-        .collect();
+fn custom_headers<'a>(
+    mut headers: Vec<(&'a str, &'a str)>,
+    ops: &'a [HeaderOp],
+) -> Vec<(&'a str, &'a str)> {
     for op in ops {
         if let HeaderOp::Set(name, _) | HeaderOp::Remove(name) = op {
             headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));

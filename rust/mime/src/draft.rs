@@ -1,9 +1,12 @@
 //! A message before it is written: checked values, borrowed from the caller.
 
+use std::borrow::Cow;
+
 use crate::address::{Address, Mailbox};
 use crate::error::{AddressError, Error, Field, Reason};
 use crate::header::Header;
 use crate::media::{CalendarMethod, ContentType};
+use crate::plain::plain_text;
 use crate::value::{Attachment, ContentId, Date, MsgId, Text};
 
 /// What every message has.
@@ -33,7 +36,7 @@ pub struct Draft<'a> {
     pub(crate) date: Date,
     pub(crate) message_id: MsgId<'a>,
     pub(crate) headers: Vec<Header<'a>>,
-    pub(crate) text: Option<&'a str>,
+    pub(crate) text: Option<Cow<'a, str>>,
     pub(crate) html: Option<&'a str>,
     pub(crate) calendar: Option<(CalendarMethod, &'a str)>,
     pub(crate) attachments: Vec<Attachment<'a>>,
@@ -105,7 +108,7 @@ impl<'a> Draft<'a> {
     /// # Errors
     /// On `text`, when it is not UTF-8.
     pub fn text(&mut self, text: &'a [u8]) -> Result<&mut Self, Error> {
-        self.text = Some(utf8(text, Field::Text)?);
+        self.text = Some(Cow::Borrowed(utf8(text, Field::Text)?));
         Ok(self)
     }
 
@@ -116,6 +119,14 @@ impl<'a> Draft<'a> {
     pub fn html(&mut self, html: &'a [u8]) -> Result<&mut Self, Error> {
         self.html = Some(utf8(html, Field::Html)?);
         Ok(self)
+    }
+
+    /// Makes the plain text from the HTML where there is only that; see [`plain_text`].
+    pub fn auto_text(&mut self) -> &mut Self {
+        if self.text.is_none() {
+            self.text = self.html.and_then(plain_text).map(Cow::Owned);
+        }
+        self
     }
 
     /// Sets a calendar object (RFC 5545, as UTF-8), a third way to read the message beside text and

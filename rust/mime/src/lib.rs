@@ -14,7 +14,7 @@
 //!
 //! **Laws** (property tests of these names): `law_reads_back`, `law_intended_headers_only`,
 //! `law_wire_form`, `law_quoted_printable_round_trip`, `law_literal_run_is_exact`,
-//! `law_survey_never_picks_the_longer`, `law_address_parse_is_stable`.
+//! `law_survey_never_picks_the_longer`, `law_address_parse_is_stable`, `law_plain_is_total`.
 //!
 //! **Not here.** Templates, raw messages of others, signing (its own crate), choosing what to send.
 //!
@@ -30,6 +30,7 @@ mod fold;
 mod header;
 mod media;
 mod param;
+mod plain;
 mod short;
 mod transfer;
 mod tree;
@@ -42,4 +43,5 @@ pub use draft::{Draft, Origin};
 pub use error::{AddressError, Error, Field, Reason};
 pub use header::{Header, HeaderName};
 pub use media::{CalendarMethod, ContentType};
+pub use plain::plain_text;
 pub use value::{Attachment, ContentId, Date, MsgId, Text};

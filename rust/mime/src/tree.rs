@@ -46,7 +46,7 @@ impl<'a> Tree<'a> {
         let has_html = draft.html.is_some();
         let leaf = |a: &'a Attachment<'a>| Leaf::attached(a);
         let is_inline = |a: &&Attachment<'_>| has_html && a.content_id.is_some();
-        let mut text = draft.text.map(|t| Leaf::text(t, true));
+        let mut text = draft.text.as_deref().map(|t| Leaf::text(t, true));
         let has_none = draft.html.is_none() && draft.calendar.is_none();
         if text.is_none() && has_none && draft.attachments.is_empty() {
             text = Some(Leaf::text("", true));

@@ -1,6 +1,6 @@
 //! What the API validates with: addresses, mailboxes, custom headers.
 
-use postalynk_mime::Header;
+use postalynk_mime::{CalendarMethod, Header};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -29,4 +29,10 @@ pub(crate) fn parse_mailbox(text: &str) -> PyResult<(String, String)> {
 #[pyfunction]
 pub(crate) fn check_header(name: &str, value: &str) -> PyResult<()> {
     Header::new(name, value).map(drop).map_err(value_error)
+}
+
+/// Refuses what is no method of RFC 5546.
+#[pyfunction]
+pub(crate) fn check_calendar_method(method: &str) -> PyResult<()> {
+    CalendarMethod::new(method).map(drop).map_err(value_error)
 }

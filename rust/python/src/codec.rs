@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use postalynk_record::v1::{
-    self, Accepted, Attachment as AttachmentRecord, Composed, DeadLetter, Event, Header, InDoubt,
-    Kind, Lane, Message, Recipient, Tag, message::Content,
+    self, Accepted, Attachment as AttachmentRecord, Calendar as CalendarRecord, Composed,
+    DeadLetter, Event, Header, InDoubt, Kind, Lane, Message, Recipient, Tag,
+    Template as TemplateRecord, message::Content,
 };
 use postalynk_record::{MessageId, Record, send_topic};
 use pyo3::exceptions::PyValueError;
@@ -27,6 +28,25 @@ struct Attachment {
     content_id: String,
 }
 
+/// `postalynk.model.Calendar`.
+#[derive(FromPyObject)]
+struct Calendar {
+    method: String,
+    object: PyBackedStr,
+}
+
+/// `postalynk.model.Filling`.
+#[derive(FromPyObject)]
+struct Filling {
+    id: String,
+    version: u32,
+    subject: String,
+    html: PyBackedStr,
+    text: PyBackedStr,
+    variables: PyBackedBytes,
+    size_bytes: usize,
+}
+
 /// `postalynk.model.AcceptedMessage`, by its attributes.
 #[derive(FromPyObject)]
 struct AcceptedMessage {
@@ -47,6 +67,12 @@ struct AcceptedMessage {
     html: PyBackedStr,
     headers: Vec<(String, String)>,
     attachments: Vec<Attachment>,
+    no_plain_text: bool,
+    calendar: Option<Calendar>,
+    template: Option<Filling>,
+    list_unsubscribe: String,
+    feedback_id: String,
+    dkim_expires_s: u32,
     raw: PyBackedBytes,
     tags: Vec<(String, String)>,
     message_id: String,
@@ -80,6 +106,17 @@ fn mailbox(mailbox: Mailbox) -> v1::Mailbox {
     }
 }
 
+fn template(filling: Filling) -> TemplateRecord {
+    TemplateRecord {
+        id: filling.id,
+        version: filling.version,
+        subject: filling.subject,
+        html: borrowed(filling.html),
+        text: borrowed(filling.text),
+        variables: Bytes::from_owner(filling.variables),
+    }
+}
+
 /// The text's own memory as `Bytes`: no copy before the record is written.
 fn borrowed(text: PyBackedStr) -> Bytes {
     if text.is_empty() {
@@ -110,7 +147,15 @@ fn in_doubt(name: &str) -> PyResult<InDoubt> {
 impl AcceptedMessage {
     fn size_bytes(&self) -> u32 {
         let attached: usize = self.attachments.iter().map(|a| a.content.len()).sum();
-        let composed = self.text.len() + self.html.len() + attached;
+        let filled = self
+            .template
+            .as_ref()
+            .map_or(0, |filling| filling.size_bytes);
+        let calendar = self
+            .calendar
+            .as_ref()
+            .map_or(0, |calendar| calendar.object.len());
+        let composed = self.text.len() + self.html.len() + attached + filled + calendar;
         // One of the two is empty.
         u32::try_from(composed + self.raw.len()).unwrap_or(u32::MAX)
     }
@@ -157,17 +202,33 @@ impl AcceptedMessage {
             content: Bytes::from_owner(a.content),
         };
         let header = |(name, value)| Header { name, value };
+        let calendar = |calendar: Calendar| CalendarRecord {
+            method: calendar.method,
+            object: borrowed(calendar.object),
+        };
+        let has_own_subject = self.template.as_ref().is_none_or(|t| t.subject.is_empty());
         let content = if self.raw.is_empty() {
             Content::Composed(Composed {
                 from: Some(mailbox(self.from_)),
                 to: mailboxes(self.to),
                 cc: mailboxes(self.cc),
                 reply_to: mailboxes(self.reply_to),
-                subject: self.subject,
+                // A subject that will be rendered again is only shown.
+                subject: if has_own_subject {
+                    self.subject
+                } else {
+                    String::new()
+                },
                 text: borrowed(self.text),
                 html: borrowed(self.html),
                 headers: self.headers.into_iter().map(header).collect(),
                 attachments: self.attachments.into_iter().map(attachment).collect(),
+                no_plain_text: self.no_plain_text,
+                calendar: self.calendar.map(calendar),
+                template: self.template.map(template),
+                list_unsubscribe: self.list_unsubscribe,
+                feedback_id: self.feedback_id,
+                dkim_expires_s: self.dkim_expires_s,
             })
         } else {
             Content::Raw(Bytes::from_owner(self.raw))

@@ -16,6 +16,7 @@ mod routing;
 mod signer;
 mod sink;
 mod submission;
+mod template;
 mod views;
 
 use pyo3::prelude::*;
@@ -40,6 +41,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<submission::Submission>()?;
     module.add_class::<submission::SubmissionLogin>()?;
     module.add_class::<submission::SubmittedMessage>()?;
+    module.add_class::<template::Template>()?;
+    module.add_function(wrap_pyfunction!(address::check_calendar_method, module)?)?;
     module.add_function(wrap_pyfunction!(address::check_header, module)?)?;
     module.add_function(wrap_pyfunction!(address::parse_address, module)?)?;
     module.add_function(wrap_pyfunction!(address::parse_mailbox, module)?)?;

@@ -21,6 +21,7 @@ struct Parts<'a> {
     calendar: Option<(&'a str, &'a str)>,
     headers: &'a [(PyBackedStr, PyBackedStr)],
     attachments: &'a [Attachment],
+    auto_text: bool,
     message_id: &'a str,
     date_s: u64,
     seed: u64,
@@ -29,7 +30,7 @@ struct Parts<'a> {
 /// (message, octets of its header fields, needs SMTPUTF8).
 #[pyfunction]
 #[pyo3(signature = (*, from_, to, cc, reply_to, subject, text, html, calendar, headers, attachments,
-                    message_id, date_s, seed))]
+                    auto_text, message_id, date_s, seed))]
 #[allow(
     clippy::too_many_arguments,
     reason = "the fields of a message, each passed by name and none of them built in Python first"
@@ -46,6 +47,7 @@ pub(crate) fn mime_compose<'py>(
     calendar: Option<(PyBackedStr, PyBackedStr)>,
     headers: Vec<(PyBackedStr, PyBackedStr)>,
     attachments: Vec<Attachment>,
+    auto_text: bool,
     message_id: &str,
     date_s: u64,
     seed: u64,
@@ -63,6 +65,7 @@ pub(crate) fn mime_compose<'py>(
             .map(|(method, object)| (&**method, &**object)),
         headers: &headers,
         attachments: &attachments,
+        auto_text,
         message_id,
         date_s,
         seed,
@@ -104,6 +107,9 @@ impl Parts<'_> {
         }
         if let Some(html) = self.html {
             draft.html(html.as_bytes())?;
+        }
+        if self.auto_text {
+            draft.auto_text();
         }
         if let Some((method, object)) = self.calendar {
             draft.calendar(method, object.as_bytes())?;

@@ -1,8 +1,9 @@
 //! The bytes of schema version 1, pinned: a file of `tests/vectors/record/v1` decodes to the value
 //! written here, and the value encodes to the bytes of the file.
 //!
-//! `BLESS=1 cargo test -p postalynk-record` writes files for new values; a file that exists is a
-//! promise and is never rewritten.
+//! `BLESS=1 cargo test -p postalynk-record` writes files for new values; bytes that exist are a
+//! promise and are never rewritten. The readable form beside them names every field of today's schema,
+//! so a new field appears in it.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -11,8 +12,8 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use postalynk_record::v1::{
-    Accepted, Attachment, Attempt, Composed, DeadLetter, Deferral, Event, Header, InDoubt, Kind,
-    Lane, Mailbox, Message, Recipient, Tag, message::Content,
+    Accepted, Attachment, Attempt, Calendar, Composed, DeadLetter, Deferral, Event, Header,
+    InDoubt, Kind, Lane, Mailbox, Message, Recipient, Tag, Template, message::Content,
 };
 use postalynk_record::{Check, MessageId, Record, decode, encode};
 
@@ -88,6 +89,7 @@ fn composed() -> Message {
                 content_id: "logo".into(),
                 content: Bytes::from_static(b"\x89PNG\r\n"),
             }],
+            ..Composed::default()
         })),
         message_id: "018bcfe5.1@acme.example".into(),
         tags: vec![Tag {
@@ -119,9 +121,39 @@ fn raw() -> Message {
     }
 }
 
+fn filled() -> Message {
+    Message {
+        content: Some(Content::Composed(Composed {
+            from: Some(mailbox("", "hello@acme.example")),
+            to: vec![mailbox("", "ann@example.com")],
+            no_plain_text: true,
+            calendar: Some(Calendar {
+                method: "REQUEST".into(),
+                object: Bytes::from_static(
+                    b"BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nEND:VCALENDAR\r\n",
+                ),
+            }),
+            template: Some(Template {
+                id: "0193a1b2-0000-4000-8000-000000000000".into(),
+                version: 3,
+                subject: "Hi {{ name }}".into(),
+                html: Bytes::from_static(b"<p>{{ name }}</p>"),
+                text: Bytes::from_static(b"{{ name }}"),
+                variables: Bytes::from_static(br#"{"name":"Ann"}"#),
+            }),
+            list_unsubscribe: "https://acme.example/u/1".into(),
+            feedback_id: "spring:ann:mail:acme1".into(),
+            dkim_expires_s: 604_800,
+            ..Default::default()
+        })),
+        ..composed()
+    }
+}
+
 #[test]
 fn messages() {
     assert_golden("message_composed", &composed());
+    assert_golden("message_filled", &filled());
     assert_golden("message_raw", &raw());
 }
 

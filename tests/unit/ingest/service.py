@@ -100,6 +100,7 @@ class Service:
             readiness=lambda: self.readiness,
             metrics=self.metrics,
             policies=self._policies if self.policies else None,
+            templates=self.control,
             settings=self.settings,
             clock=self.clock,
         )

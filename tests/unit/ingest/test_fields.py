@@ -65,9 +65,76 @@ def cases() -> list[tuple[str, dict[str, Any], str]]:
     for name in ("sbject", "From", "reply-to", "unknown", "x" * 300):
         shown = name if len(name) < 100 else "x" * 100 + "…"
         table.append((f"unknown {name[:20]}", message() | {name: "x"}, shown))
-    for name in ("scheduled_at", "template", "topic_id"):
+    for name in ("scheduled_at", "topic_id"):
         add("unavailable", name, **{name: "2031-01-01T00:00:00Z"})
+    add_extras(add)
     return table
+
+
+INVITATION = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nMETHOD:REQUEST\r\nEND:VCALENDAR\r\n"
+
+
+def add_extras(add: Any) -> None:
+    """Cases of templates, calendars, List-Unsubscribe, Feedback-ID and the signature's end."""
+    for wrong in [*WRONG_TYPES, "x", ["x"]]:
+        if not isinstance(wrong, dict):
+            add(f"{wrong!r}", "template", template=wrong, text=...)
+            add(f"{wrong!r}", "calendar", calendar=wrong)
+        if not isinstance(wrong, bool):
+            add(f"{wrong!r}", "auto_text", auto_text=wrong)
+        if not isinstance(wrong, str):
+            add(f"{wrong!r}", "list_unsubscribe", list_unsubscribe=wrong)
+            add(f"{wrong!r}", "feedback_id", feedback_id=wrong)
+            add(f"object {wrong!r}", "calendar.object", calendar={"object": wrong})
+            method = {"object": INVITATION, "method": wrong}
+            add(f"method {wrong!r}", "calendar.method", calendar=method)
+            add(f"id {wrong!r}", "template.id", template={"id": wrong}, text=...)
+    add("no id", "template.id", template={}, text=...)
+    add("unknown id", "template.id", template={"id": "x"}, text=...)
+    add("unknown field", "template.name", template={"name": "x"}, text=...)
+    add("no object", "calendar.object", calendar={})
+    add("unknown field", "calendar.methd", calendar={"object": INVITATION, "methd": "REQUEST"})
+    for wrong in [*NOT_IN_A_HEADER, *ENCODED, "", "x"]:
+        add(f"{wrong!r}", "feedback_id", feedback_id=wrong)
+    for wrong in [*NOT_IN_A_HEADER, "", "x", "https://", "http://x.example/"]:
+        add(f"{wrong!r}", "list_unsubscribe", list_unsubscribe=wrong)
+        add(f"in it {wrong!r}", "list_unsubscribe", list_unsubscribe=f"https://x.example/{wrong}>")
+    for wrong in ("a b", "a:b:c:d:sender", "a:b:c:d", "a:b:c:" + "s" * 16, "ä:b:c:sender"):
+        add(f"{wrong!r}", "feedback_id", feedback_id=wrong)
+    for wrong in (
+        "https://x.example/a b",
+        "https://x.example/<",
+        "https://x.example/,",
+        "mailto:a@x.example",
+    ):
+        add(f"{wrong!r}", "list_unsubscribe", list_unsubscribe=wrong)
+    add("long", "list_unsubscribe", list_unsubscribe="https://x.example/" + "x" * 900)
+    for name in ("List-Unsubscribe", "list-unsubscribe-POST"):
+        add(
+            "twice",
+            f'headers["{name}"]',
+            headers={name: "<https://x.example/>"},
+            list_unsubscribe="https://x.example/",
+        )
+    add("twice", 'headers["Feedback-ID"]', headers={"Feedback-ID": "a"}, feedback_id="sender")
+    for wrong in (
+        "",
+        "x",
+        "BEGIN:VCALENDAR",
+        INVITATION + "x",
+        INVITATION.replace("METHOD", "X"),
+        INVITATION.replace("REQUEST", "ORDER"),
+        INVITATION.replace("VERSION:2.0", "METHOD:CANCEL"),
+        INVITATION.replace("2.0", "\0"),
+        INVITATION.replace("2.0", "\ud800"),
+        INVITATION + "x" * 1_000_000,
+    ):
+        add(f"{wrong[:40]!r}", "calendar.object", calendar={"object": wrong})
+    add("other method", "calendar.object", calendar={"object": INVITATION, "method": "CANCEL"})
+    for wrong in ("", "ORDER", "REQUEST\r\nX: y"):
+        add(f"{wrong!r}", "calendar.method", calendar={"object": INVITATION, "method": wrong})
+    for number in (0, -1, 3_599, 31_536_001, 10**30, True, 1.5, "3600", [3600], {"a": 1}):
+        add(f"{number!r}", "dkim_expires_s", dkim_expires_s=number)
 
 
 BAD_ADDRESSES = [

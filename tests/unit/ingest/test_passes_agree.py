@@ -9,12 +9,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from postalynk.control.templates import TemplateFields
 from postalynk.ingest.answers import Answer
 from postalynk.ingest.compose import Composer
 from postalynk.ingest.inspection import FIELDS, Inspection
 from postalynk.ingest.requests import Reading
 from postalynk.ingest.schema import UNAVAILABLE, EmailRequest
 from tests.unit.ingest.service import Service, message
+from tests.unit.ingest.test_fields import INVITATION
 
 SERVICE = Service()
 ORGANIZATION = SERVICE.control.directory.organization(SERVICE.own.org)
@@ -28,6 +30,28 @@ RICH = message(
     tags=[{"name": "a", "value": "b"}],
     priority="high",
     expires_at="2031-01-01T00:00:00Z",
+    auto_text=False,
+    calendar={"object": INVITATION, "method": "REQUEST"},
+    list_unsubscribe="https://y.example/u",
+    feedback_id="a:b:c:sender",
+    dkim_expires_s=86_400,
+)
+TEMPLATE = SERVICE.control.create_template(
+    SERVICE.own.org,
+    "t1",
+    TemplateFields(
+        name="t",
+        subject="Hi {{ name }}",
+        html="<p>{{ name }} {{ items[0] }}</p>",
+        sender="shop@example.com",
+        reply_to=["help@example.com"],
+    ),
+)
+FILLED = message(
+    from_=...,
+    subject=...,
+    text=...,
+    template={"id": "t1", "variables": {"name": "x", "items": [1]}},
 )
 INTERESTING = st.sampled_from(
     [
@@ -58,7 +82,7 @@ VALUES = st.recursive(
 @st.composite
 def requests(draw: st.DrawFn) -> Any:
     """A good request with up to three things in it replaced, added or removed."""
-    tree = copy.deepcopy(RICH)
+    tree = copy.deepcopy(draw(st.sampled_from([RICH, FILLED])))
     for _ in range(draw(st.integers(0, 3))):
         node: Any = tree
         while True:
