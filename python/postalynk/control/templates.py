@@ -31,10 +31,8 @@ class TemplateFields(msgspec.Struct, frozen=True, kw_only=True):
 
 def made(org: str, id_: str, fields: TemplateFields, now_us: int) -> Template:
     """A new template, revision 1."""
-    given = _given(fields)
-    return Template(
-        id=id_, org=org, created_at_us=now_us, updated_at_us=now_us, **{"name": "", **given}
-    )
+    template = Template(id=id_, org=org, name="", created_at_us=now_us, updated_at_us=now_us)
+    return msgspec.structs.replace(template, **_given(fields))
 
 
 def changed(present: Template, fields: TemplateFields, now_us: int) -> Template:

@@ -52,7 +52,7 @@ _UNSUBSCRIBE = re.compile(r"https://[!#-+\--;=?-Z_a-z~\[\]]+")
 _FEEDBACK = re.compile(r"([!-9;-~]*:){0,3}[!-9;-~]{5,15}")
 _CALENDAR = re.compile(r"BEGIN:VCALENDAR\r?\n.*\r?\nEND:VCALENDAR\s*", re.IGNORECASE | re.DOTALL)
 _METHOD = re.compile(
-    r"^METHOD(?:;[^:\r\n]*)?:[ \t]*([^\r\n]*?)[ \t]*$", re.IGNORECASE | re.MULTILINE
+    r"^METHOD(?:;[^:\r\n]*)?:[ \t]*([^\r\n]*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
 )
 _WHITE = re.compile(r"[ \t\r\n]+")
 _TYPES = mimetypes.MimeTypes()  # the built-in table only: equal answers on every machine

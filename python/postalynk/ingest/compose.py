@@ -6,7 +6,8 @@ usually has one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from postalynk.ingest import checks
 from postalynk.ingest.checks import Flaw
@@ -22,6 +23,8 @@ from postalynk.model import AcceptedMessage, Attachment, Calendar, Mailbox
 if TYPE_CHECKING:
     from postalynk.control.directory import Directory
     from postalynk.control.values import Organization, Template
+
+T = TypeVar("T")
 
 Sender = tuple[Mailbox, str, str]
 """A mailbox, its domain, and the domain that signs (empty: none does)."""
@@ -149,19 +152,11 @@ class Composer:
             headers=headers(request.headers, own_headers(request)) if request.headers else [],
             attachments=attachments(request.attachments) if request.attachments else [],
             no_plain_text=request.auto_text is False or request.text == "",
-            calendar=calendar(request.calendar) if request.calendar is not None else None,
+            calendar=calendar(request.calendar),
             template=filled.filling,
-            list_unsubscribe=(
-                checks.unsubscribe(request.list_unsubscribe)
-                if request.list_unsubscribe is not None
-                else ""
-            ),
-            feedback_id=(
-                checks.feedback_id(request.feedback_id) if request.feedback_id is not None else ""
-            ),
-            dkim_expires_s=(
-                checks.expiry_s(request.dkim_expires_s) if request.dkim_expires_s is not None else 0
-            ),
+            list_unsubscribe=given(checks.unsubscribe, request.list_unsubscribe, ""),
+            feedback_id=given(checks.feedback_id, request.feedback_id, ""),
+            dkim_expires_s=given(checks.expiry_s, request.dkim_expires_s, 0),
             tags=tags([(t.name, t.value) for t in request.tags]) if request.tags else [],
             message_id=f"{uuid_text(message_id)}@{domain}",
             dkim_domain=dkim_domain,
@@ -189,9 +184,14 @@ def header_names(*, has_unsubscribe: bool, has_feedback_id: bool) -> set[str]:
     return names | {"feedback-id"} if has_feedback_id else names
 
 
-def calendar(given: CalendarRequest) -> Calendar:
-    """A checked calendar object."""
-    return checks.calendar(given.object, given.method)
+def calendar(given: CalendarRequest | None) -> Calendar | None:
+    """A checked calendar object, if there is one."""
+    return None if given is None else checks.calendar(given.object, given.method)
+
+
+def given(check: Callable[[T], T], value: T | None, absent: T) -> T:
+    """A checked value, or what stands for none."""
+    return absent if value is None else check(value)
 
 
 def refuse_unavailable(request: EmailRequest) -> None:

@@ -286,7 +286,8 @@ class _Reading:
         value = self._tree.get(name)
         if value is None:
             return None
-        return self._check(name, value, lambda text: check(checks.plain(text)))
+        found: str | None = self._check(name, value, lambda text: check(checks.plain(text)))
+        return found
 
     def _check(self, field: str, value: object, check: Callable[[str], Any]) -> Any:
         if not isinstance(value, str):

@@ -139,3 +139,9 @@ def test_nothing_crashes_the_reading(tree: Any) -> None:
 def test_the_two_passes_know_the_same_fields() -> None:
     names = {field.rstrip("_") for field in EmailRequest.__struct_fields__}
     assert names - set(UNAVAILABLE) == set(FIELDS)
+
+
+def test_the_requests_it_starts_from_are_good() -> None:
+    for tree in (RICH, FILLED):
+        reading = Reading(composer(), is_batch=False, is_strict=False)
+        assert not isinstance(reading.prepare(json.dumps(tree).encode()), Answer), tree

@@ -169,7 +169,8 @@ def test_a_message_keeps_the_sources_it_was_accepted_with() -> None:
 
 def test_the_message_may_bring_sender_subject_and_reply_to() -> None:
     service = Service()
-    fields = {"name": "t", "subject": "{{ missing }}", "text": "x", "sender": "t@example.com"}
+    fields: dict[str, Any] = {"name": "t", "subject": "{{ missing }}", "text": "x"}
+    fields |= {"sender": "t@example.com"}
     fields |= {"reply_to": ["t@example.com"]}
     service.control.create_template(service.own.org, "t1", _fields(fields))
     own = {"from": "m@example.com", "subject": "{{ mine }}", "reply_to": "m@example.com"}
