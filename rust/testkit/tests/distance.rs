@@ -18,9 +18,9 @@ fn octets_come_in_order_a_round_trip_later_and_the_end_comes_too() {
     });
     let round_trip = Duration::from_millis(60);
     let proxy = DelayProxy::start("127.0.0.1:0".parse().unwrap(), target, round_trip).unwrap();
-    let mut stream = TcpStream::connect(proxy.address()).unwrap();
     let sent: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
     let began = Instant::now();
+    let mut stream = TcpStream::connect(proxy.address()).unwrap();
     let (mut writer, copy) = (stream.try_clone().unwrap(), sent.clone());
     let writing = std::thread::spawn(move || {
         writer.write_all(&copy).unwrap();
