@@ -85,8 +85,10 @@ def answer_of(verdict: Reject) -> Answer:
 
 def incoming(message: AcceptedMessage, channel: str) -> IncomingView:
     """A message as `accept` sees it."""
-    content = sum(len(attachment.content) for attachment in message.attachments)
-    composed = len(message.text.encode()) + len(message.html.encode()) + content
+    composed = len(message.text.encode()) + len(message.html.encode())
+    composed += sum(len(attachment.content) for attachment in message.attachments)
+    composed += message.template.size_bytes if message.template else 0
+    composed += len(message.calendar.object.encode()) if message.calendar else 0
     sender = message.from_.address or message.reverse_path
     return IncomingView(
         org=OrganizationView(message.org, message.plan),

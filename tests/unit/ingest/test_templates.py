@@ -9,6 +9,7 @@ import pytest
 
 from postalynk.control.templates import TemplateFields
 from postalynk.ingest.filling import MAX_WORK
+from postalynk.ingest.judge import incoming
 from postalynk.model import AcceptedMessage
 from tests.unit.ingest.service import Service, message, read
 
@@ -165,6 +166,7 @@ def test_a_message_keeps_the_sources_it_was_accepted_with() -> None:
     assert accepted.subject == "Hi Zoë"  # shown; the record has the source
     assert accepted.template.size_bytes == len("<p>Zoë</p>".encode())
     assert (accepted.html, accepted.text) == ("", "")
+    assert incoming(accepted, "api").size_bytes == accepted.template.size_bytes
 
 
 def test_the_message_may_bring_sender_subject_and_reply_to() -> None:
