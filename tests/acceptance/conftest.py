@@ -4,7 +4,9 @@ A story that kills, freezes or fills something starts its own.
 """
 
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,13 +26,17 @@ def retry(attempt: Attempt) -> Retry:
 
 
 @pytest.fixture(scope="session")
-def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+def receiver() -> Iterator[Receiver]:
     """Debian's Postfix."""
     assert os.geteuid() == 0, "Debian's Postfix runs as root only: run the acceptance tests as root"
-    postfix = Receiver(tmp_path_factory.mktemp("postfix"), free_port())
-    postfix.start()
-    yield postfix
-    postfix.stop()
+    # Not among pytest's own directories: each run that starts shuts them to Postfix's users again.
+    with tempfile.TemporaryDirectory(prefix="postalynk-postfix-") as base:
+        postfix = Receiver(Path(base), free_port())
+        try:
+            postfix.start()
+            yield postfix
+        finally:
+            postfix.stop()
 
 
 @pytest.fixture(scope="session")
