@@ -232,6 +232,7 @@ async def test_a_story_with_several_deliveries(hot_dsn: str) -> None:
         "version": "d41d8cd9",
         "reason": "policy raised KeyError",
         "is_fallback": True,
+        "explanation": None,
     }
     assert first["due_at"] == "2026-11-24T12:01:01+00:00"
     assert second["latency_us"] == {"connect": 300, "mail": 0, "dot": 900, "total": 4200}
