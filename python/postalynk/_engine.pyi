@@ -292,6 +292,9 @@ class Template:
 def check_header(name: str, value: str) -> None:
     """Raises ValueError when a custom header may not be set or its value could inject one."""
 
+def holds_nul(text: str) -> bool:
+    """Whether the text holds U+0000; UnicodeEncodeError for a lone surrogate, as in UTF-8."""
+
 def encode_dead_letter(
     reason: str,
     detail: str,

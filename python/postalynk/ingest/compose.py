@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from postalynk.ingest import checks
+from postalynk.ingest.border import holds_nul
 from postalynk.ingest.checks import Flaw
 from postalynk.ingest.filling import MAX_WORK, Filled, fill
 from postalynk.ingest.schema import (
@@ -122,7 +123,7 @@ class Composer:
         bcc = checks.mailboxes(request.bcc)
         text = request.text or ""
         html = request.html or ""
-        if "\0" in text or "\0" in html:
+        if holds_nul(text) or holds_nul(html):
             raise Flaw("contains a NUL character", "remove it")
         if not (text or html or request.attachments or filled.filling or request.calendar):
             raise Flaw(*NO_CONTENT)

@@ -24,6 +24,8 @@ use crate::trace::{Session, Traces};
 const MOST_GREETING: usize = 2_048;
 /// Octets kept of what came last.
 const MOST_RECENT: usize = 4_096;
+/// Replies are copied into blocks of this size; one holds those to some ten messages.
+const BLOCK_BYTES: usize = 1_024;
 /// Characters of an attempt's transcript.
 const MOST_TEXT: usize = 8_192;
 /// Characters of a line.
@@ -79,7 +81,7 @@ impl Transcript {
             is_greeted: false,
             recent: VecDeque::new(),
             recent_cost: 0,
-            block: BytesMut::new(),
+            block: BytesMut::with_capacity(BLOCK_BYTES),
             live: None,
         }
     }

@@ -49,6 +49,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<template::Template>()?;
     module.add_function(wrap_pyfunction!(address::check_calendar_method, module)?)?;
     module.add_function(wrap_pyfunction!(address::check_header, module)?)?;
+    module.add_function(wrap_pyfunction!(address::holds_nul, module)?)?;
     module.add_function(wrap_pyfunction!(address::parse_address, module)?)?;
     module.add_function(wrap_pyfunction!(address::parse_mailbox, module)?)?;
     module.add_function(wrap_pyfunction!(codec::decode_dead_letter, module)?)?;

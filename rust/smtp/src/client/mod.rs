@@ -99,6 +99,10 @@ enum Step {
     Quit,
 }
 
+/// Commands are cut from blocks of this size: an allocation for some ten messages, not for each
+/// word. `BytesMut` keeps to the size it began with.
+const COMMAND_BLOCK_BYTES: usize = 1_024;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Greeting,
@@ -145,7 +149,7 @@ impl Client {
             is_encrypted: false,
             parser: ReplyParser::default(),
             output: Output::default(),
-            command: BytesMut::new(),
+            command: BytesMut::with_capacity(COMMAND_BLOCK_BYTES),
             expected: VecDeque::from([Step::Banner]),
             open: VecDeque::with_capacity(2),
             window,
