@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The Node packages that judge our messages in tests, from tests/judges/package-lock.json.
+# The Node packages that judge our messages and types in tests, from tests/judges/package-lock.json.
 . "$(dirname "$0")/lib.sh"
 
 command -v npm >/dev/null || scripts/apt.sh nodejs npm
@@ -11,6 +11,6 @@ fetch() {
 
 now=$(fingerprint judges tests/judges/package.json tests/judges/package-lock.json)
 if ! is_fresh judges "$now" || [ ! -d tests/judges/node_modules ]; then
-    step "Installing the judges of mail that run on Node" fetch
+    step "Installing the judges that run on Node" fetch
     done_with judges "$now"
 fi

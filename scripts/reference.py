@@ -1,21 +1,25 @@
-"""Write the parts of the reference that the code itself can tell: settings and commands.
+"""Write the parts of the reference that the code itself can tell: settings, commands, policies.
 
-``python scripts/reference.py`` writes all below the mark in ``docs/reference/{settings,cli}.md``
-and leaves what a person wrote above it. A test fails while a page differs from what this writes.
+``python scripts/reference.py`` writes all below the mark in ``settings.md``, ``cli.md`` and
+``policy.md`` of ``docs/reference`` and leaves what a person wrote above it. A test
+fails while a page differs from what this writes.
 """
 
 import ast
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from postalynk import settings
+from postalynk import policy, settings
 from postalynk.cli import commands
+from postalynk.policy import testing
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "reference"
@@ -139,9 +143,108 @@ def entry(path: tuple[str, ...], command: Any) -> Iterator[str]:
         yield "\n" + "\n".join(shown_options)
 
 
+POLICY = {
+    "Hooks": "policy",
+    "What hooks read": "Message Recipient Organization Incoming Path Source Attempt Now Pools Pool"
+    " PathState Standing Band",
+    "What hooks answer": "Route split Split Set Add Remove HeaderOp Retry Shape Tls Warmup LADDER"
+    " Accept Reject Verdict",
+    "Facts": "table Table",
+    "Loading": "load load_bundle read_bundle made_of Bundle Policies Hook Canary DEFAULT DEV",
+}
+"""Section → the names of `postalynk.policy`, in the order a reader wants them."""
+
+
+def policy_page() -> str:
+    """Every public name of a policy and of its testing kit."""
+    parts = []
+    sections = [(title, policy, names.split()) for title, names in POLICY.items()]
+    sections.append(("The testing kit", testing, list(testing.__all__)))
+    for title, module, names in sections:
+        parts.append(f"## {title}\n\n`from {module.__name__} import {', '.join(names)}`\n")
+        for name in names:
+            parts += list(public(name, getattr(module, name)))
+    return "\n".join(parts)
+
+
+def public(name: str, thing: Any) -> Iterator[str]:
+    """One public name: how it is called, its docstring, what it has."""
+    if type(thing).__name__ == "_Policy":
+        for hook in ("accept", "route", "shape", "warmup", "retry"):
+            yield f"### `@policy.{hook}`\n\n{markdown(getattr(thing, hook).__doc__)}\n"
+        return
+    is_callable = inspect.isfunction(thing) or inspect.isclass(thing)
+    yield f"### `{name}{signature(thing) if is_callable else ''}`\n"
+    yield markdown(thing.__doc__ if is_callable else constant_docs()[name]) + "\n"
+    if inspect.isclass(thing) and (rows := list(members(thing))):
+        yield "| | |\n|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def signature(thing: Any) -> str:
+    """Its parameters; none of what an author never makes."""
+    if getattr(thing, "_is_protocol", False) or thing.__name__ in {"Pool", "Policies", "Hooks"}:
+        return ""
+    bare = inspect.signature(thing)
+    parameters = [p.replace(annotation=p.empty) for p in bare.parameters.values()]
+    text = str(bare.replace(parameters=parameters, return_annotation=bare.empty))
+    # The value of a default that is no literal says nothing, and differs between runs.
+    return re.sub(r"=<[^>]*>|='200, 500[^']*'|=\{[^}]*\}+|=Now\([^)]*\)", "=…", text)
+
+
+def members(kind: type) -> Iterator[str]:
+    """Its attributes and methods that have a docstring, in order of definition."""
+    for owner in reversed([c for c in kind.__mro__ if c.__module__.startswith("postalynk.")]):
+        tree = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
+        assert isinstance(tree, ast.ClassDef)
+        for node, after in zip(tree.body, [*tree.body[1:], None], strict=True):
+            match node, after:
+                case ast.FunctionDef(name), _ if not name.startswith("_"):
+                    is_property = isinstance(inspect.getattr_static(owner, name), property)
+                    call = "" if is_property else signature(getattr(owner, name))
+                    call = call.replace("(self, ", "(").replace("(self)", "()")
+                    yield f"| `{name}{call}` | {flat(ast.get_docstring(node) or '')} |"
+                case (
+                    ast.AnnAssign(target=ast.Name(name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    yield f"| `{name}` | {flat(text)} |"
+
+
+def constant_docs() -> dict[str, str]:
+    """Constant or alias of `postalynk.policy` → the docstring below it."""
+    texts = {}
+    for path in sorted(Path(inspect.getfile(policy)).parent.glob("*.py")):
+        body = ast.parse(path.read_text()).body
+        for node, after in pairwise(body):
+            match node, after:
+                case (
+                    ast.AnnAssign(target=ast.Name(name)) | ast.Assign(targets=[ast.Name(name)]),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    texts[name] = text
+    return texts
+
+
+def markdown(docstring: str | None) -> str:
+    """A docstring as Markdown: its indented blocks are code."""
+    lines: list[str] = []
+    for block in re.split(r"\n\n+", inspect.cleandoc(docstring or "")):
+        if block.startswith(("    ", "@", "with ")):
+            lines.append(f"```python\n{textwrap.dedent(block)}\n```")
+        elif lines and lines[-1].endswith("```") and block.startswith("@"):
+            lines[-1] = f"{lines[-1][:-4]}\n\n{block}\n```"
+        else:
+            lines.append(block.replace("``", "`"))
+    return "\n\n".join(lines)
+
+
 def pages() -> dict[Path, str]:
     """Every generated page and its text."""
-    generated = {"settings.md": ("settings.py", settings_page), "cli.md": ("cli/", cli_page)}
+    generated = {
+        "settings.md": ("settings.py", settings_page),
+        "cli.md": ("cli/", cli_page),
+        "policy.md": ("policy/", policy_page),
+    }
     texts = {}
     for name, (source, write) in generated.items():
         mark = MARK.format(source)

@@ -31,7 +31,7 @@ def records() -> list[RoutingRecord]:
         lane = chance.choice(("high", "normal", "bulk"))
         at_us = number * 1_440 // RECORDS * MINUTE_US
         made.append(
-            (f"m{number}", f"org_{number % 100}", "standard", lane, {}, "a@example.com",
+            (f"m{number}", f"org_{number % 100}", "standard", lane, {}, "", "a@example.com",
              recipients, 1_000, at_us)
         )  # fmt: skip
     return made

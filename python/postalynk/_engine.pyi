@@ -226,10 +226,11 @@ def encode_messages(messages: Sequence[object], partitions: int) -> list[_Append
     """
 
 _RoutingRecord = tuple[
-    str, str, str, str, dict[str, str], str, list[tuple[str, str, str]], int, int
+    str, str, str, str, dict[str, str], str, str, list[tuple[str, str, str]], int, int
 ]
-"""(id, org, plan, lane, tags, sender, recipients, size_bytes, accepted_at_us) of an accepted
-message; a recipient is (address, domain, provider), the provider as far as the domain alone tells.
+"""(id, org, plan, lane, tags, template, sender, recipients, size_bytes, accepted_at_us) of an
+accepted message; a recipient is (address, domain, provider), the provider as far as the domain
+alone tells.
 """
 
 def routing_records(batch: RecordBatch | Sequence[_Row]) -> list[_RoutingRecord]:
@@ -260,6 +261,17 @@ class TokenBucket:
         """Take ``n`` tokens; None when they were granted, else when they will be, in the caller's
         microseconds, and nothing was taken.
         """
+
+def memory_watch() -> None:
+    """Wrap Python's allocators, once; not under its debug allocators. Raises RuntimeError when this
+    Python has not the functions for it.
+    """
+
+def memory_enter(limit_bytes: int) -> None:
+    """From now on this thread may take so much more memory, MemoryError beyond; 0: no limit."""
+
+def memory_leave() -> int:
+    """The limit ends; the most it held at a time since `memory_enter`, in bytes."""
 
 def partition_of(org: str, partitions: int) -> int: ...
 def new_message_id(now_ms: int) -> bytes:
@@ -405,9 +417,16 @@ class Engine:
         """
     def back_off(self, paths: Sequence[tuple[str, str, int]]) -> None:
         """Let nothing leave on these (source, receiver) until then, in microseconds."""
-    def warm_up(self, plans: Sequence[tuple[str, str, str, int | None, str]]) -> None:
-        """Replace the day's plans: (source, provider, org, messages today, overflow pool). None:
-        warm, for an organization that leaves everybody's plan.
+    def warm_up(self, plans: Sequence[tuple[str, str, str, int | None, str, float]]) -> None:
+        """Replace the day's plans: (source, provider, org, messages today, overflow pool, share of
+        attempts that may be blamed on the sender before the day is held back). Messages None: warm,
+        for an organization that leaves everybody's plan.
+        """
+    def held(self) -> list[tuple[str, str, str, int]]:
+        """Plans that were held back: (source, provider, org, days)."""
+    def standings(self) -> list[tuple[str, str, float, float, float, float]]:
+        """(source, site, recent attempts, shares of them that were deferred, bounced, blamed on the
+        sender), in order; an attempt weighs half after an hour, and below 20 nothing is said.
         """
     def warmth(self) -> list[tuple[str, str, str, int, int]]:
         """How far they are: (source, provider, org, sent since midnight UTC, messages today)."""
@@ -485,6 +504,8 @@ class Delivery:
     def lane(self) -> str: ...
     @property
     def tags(self) -> dict[str, str]: ...
+    @property
+    def template(self) -> str: ...
     @property
     def sender(self) -> str: ...
     @property

@@ -199,6 +199,8 @@ class Policy(Section, frozen=True):
     """The directory of the Python policy; empty: the default policy shipped with Postalynk."""
     budget_ms: float = 5.0
     """Time a hook may take per delivery, averaged over a batch, before the fallback is taken."""
+    memory_bytes: int = 268_435_456
+    """Memory the hooks of a batch may hold, MemoryError in the one that would pass it; 0: any."""
     explain_one_in: int = 1_000
     """Of so many decisions one is explained, and shown by `postalynk why`; 0: none."""
     explain_organizations: tuple[str, ...] = ()

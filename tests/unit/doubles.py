@@ -26,6 +26,7 @@ class Msg:
     priority: str = "normal"
     lane: str = "normal"
     tags: dict[str, str] = field(default_factory=dict)
+    template: str = ""
     sender: str = "bounce@example.com"
     sender_domain: str = "example.com"
     rcpt: Rcpt = field(default_factory=Rcpt)

@@ -239,6 +239,46 @@ def replay(
     return 1 if replayed["share"] > limit else 0
 
 
+@policy.command
+def simulate(
+    directory: Place,
+    *,
+    traffic: Path,
+    hours: int = 24,
+    start: str = "2026-01-05 00:00",
+    common: Common = COMMON,
+) -> None:
+    """Run a policy, its limits and its warm-up over hours of made-up traffic.
+
+    Parameters
+    ----------
+    traffic
+        A JSON file: {"flows": [{"message": {"provider": "google"}, "rate": "3600/h", "orgs": 20}]},
+        the arguments of Flow and of Message.fake, and "pools": {"shared": {"mta-1": 1}}; left out,
+        the pools of this installation.
+    hours
+        How long, on the virtual clock.
+    start
+        When it begins, "YYYY-MM-DD HH:MM" (UTC); a warm-up knows the day.
+    """
+    from postalynk.cli.policy_simulate import read, show
+    from postalynk.policy import load
+    from postalynk.policy.testing import at, simulate
+
+    try:
+        begins = at(start)
+    except ValueError as error:
+        raise ControlError(str(error)) from error
+    if hours < 1:
+        raise ControlError(f"hours {hours}: nothing would happen", fix="use 1 or more")
+    flows, members = read(traffic)
+    if not members:
+        rows = ask(common.settings(), "list_pools")
+        members = {row["name"]: row["sources"] for row in rows}
+    simulated = simulate(load(directory), flows, hours, start=begins, pools=members)
+    show(simulated, as_json=common.json)
+
+
 def _files_of(directory: Path | None, common: Common) -> "Mapping[str, bytes]":
     """The files of a directory, else of the policy in force."""
     return _deployed(common, None) if directory is None else _read(directory).content

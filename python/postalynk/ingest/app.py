@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,8 @@ class IngestContext:
     settings: Api = field(default_factory=Api)
     policies: Callable[[], Policies] | None = None
     """The policy in force, whose `accept` is asked; None: there is none."""
+    policy_faults: Counter[str] = field(default_factory=Counter)
+    """Version → failures of its `accept`, for the trial of a canary."""
     is_signing: bool = True
     """False: messages go without DKIM (``delivery.sign``)."""
     clock: Callable[[], int] = now_us
@@ -96,6 +99,7 @@ class IngestContext:
 def intake_parts(context: IngestContext) -> IntakeParts:
     """What the accept routes and SMTP submission share: one acceptor, one set of keys."""
     acceptor = Acceptor(context.queue, context.metrics)
+    policies, metrics = context.policies, context.metrics
     return IntakeParts(
         directory=context.directory,
         acceptor=acceptor,
@@ -104,7 +108,7 @@ def intake_parts(context: IngestContext) -> IntakeParts:
         budget=Budget(BUDGET_BYTES),
         metrics=context.metrics,
         is_signing=context.is_signing,
-        judge=context.policies and Judge(context.policies, context.metrics, context.clock),
+        judge=policies and Judge(policies, metrics, context.clock, context.policy_faults),
         max_body_bytes=context.settings.max_body_bytes,
         clock=context.clock,
     )

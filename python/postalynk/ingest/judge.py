@@ -5,6 +5,8 @@
 threads, within its time budget. A hook that raises, answers nonsense or is over its budget accepts,
 and is counted (G4): a policy bug refuses nobody's mail. Whoever's hook was over the budget is not
 asked again for `PAUSE_S`, so that one organization's loop leaves the threads to the others (G6).
+While a canary is on trial its `accept` is asked about its organizations, and its failures count
+against it.
 **Invariants.** Every message is judged at most once, and never after it is durable.
 **Not here.** What a refusal looks like on the wire: `intake` and `submission`.
 """
@@ -14,17 +16,17 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
-
-import msgspec
 
 from postalynk.ingest.answers import Answer, refusal
 from postalynk.ingest.idempotency import Prepared
 from postalynk.ingest.receipt import Receipt
 from postalynk.observability import get_logger
 from postalynk.policy import Accept, Now, Reject
-from postalynk.routing import Interrupted
+from postalynk.policy.views import IncomingView, OrganizationView
+from postalynk.routing import Interrupted, policies_for
 from postalynk.routing.budget import Budget
 
 if TYPE_CHECKING:
@@ -46,27 +48,11 @@ WATCH_EVERY_S = 0.05
 MOST_PAUSED = 10_000
 
 
-class OrganizationView(msgspec.Struct, frozen=True):
-    """Satisfies `postalynk.policy.Organization`."""
+class Asked(NamedTuple):
+    """The hook that judges a request, and the version it belongs to."""
 
-    id: str
-    plan: str
-
-
-class IncomingView(msgspec.Struct, frozen=True):
-    """Satisfies `postalynk.policy.Incoming`."""
-
-    org: OrganizationView
-    priority: str
-    tags: dict[str, str]
-    sender: str
-    sender_domain: str
-    recipients: tuple[str, ...]
-    domains: tuple[str, ...]
-    subject: str
-    attachments: int
-    size_bytes: int
-    channel: str
+    policies: Policies
+    hook: Hook
 
 
 class Refusal(NamedTuple):
@@ -94,6 +80,7 @@ def incoming(message: AcceptedMessage, channel: str) -> IncomingView:
         org=OrganizationView(message.org, message.plan),
         priority=message.lane,
         tags=dict(message.tags),
+        template=message.template.id if message.template else "",
         sender=sender,
         sender_domain=sender.rpartition("@")[2],
         recipients=tuple(message.recipients),
@@ -109,11 +96,19 @@ class Judge:
     """Asks `accept`; belongs to one event loop."""
 
     def __init__(
-        self, policies: Callable[[], Policies], metrics: Metrics, clock: Callable[[], int]
+        self,
+        policies: Callable[[], Policies],
+        metrics: Metrics,
+        clock: Callable[[], int],
+        faults: Counter[str] | None = None,
     ) -> None:
-        """``policies`` gives those in force; ``clock`` microseconds since the Unix epoch."""
+        """``policies`` gives those in force; ``clock`` microseconds since the Unix epoch.
+
+        ``faults``: where failures are counted by version, for the trial of a canary.
+        """
         self._policies = policies
         self._metrics = metrics
+        self._faults: Counter[str] = Counter() if faults is None else faults
         self._clock = clock
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="accept")
         self._own = threading.local()
@@ -129,16 +124,19 @@ class Judge:
         if self._watch is not None:
             self._watch.join()
 
-    def hook(self, org: str) -> Hook | None:
-        """The hook to ask about a message of this organization, if there is one to ask now."""
-        hook = self._policies().hook("accept", org)
+    def asked(self, org: str) -> Asked | None:
+        """What to ask about a message of this organization, if there is a hook to ask now."""
+        policies = policies_for(self._policies(), org)
+        hook = policies.hook("accept", org)
         if hook is None:
             return None
-        until_s = self._paused.get((self._policies().version, org), 0.0)
+        asked = Asked(policies, hook)
+        until_s = self._paused.get((policies.version, org), 0.0)
         if time.monotonic() < until_s:
-            self._count(hook, hook.place, "the accept hook is paused: it was over its time budget")
+            reason = "the accept hook is paused: it was over its time budget"
+            self._count(asked, hook.place, reason)
             return None
-        return hook
+        return asked
 
     async def judged(
         self, prepared: Prepared, channel: str, *, is_strict: bool = True
@@ -164,17 +162,17 @@ class Judge:
 
     async def refusals(self, messages: Sequence[AcceptedMessage], channel: str) -> list[Refusal]:
         """Which messages of one request, all of one organization, the policy refuses."""
-        hook = self.hook(messages[0].org) if messages else None
-        if hook is None:
+        asked = self.asked(messages[0].org) if messages else None
+        if asked is None:
             return []
         if self._watch is None:
             self._watch = threading.Thread(target=self._watching, name="accept-watch", daemon=True)
             self._watch.start()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._judge, hook, messages, channel)
+        return await loop.run_in_executor(self._threads, self._judge, asked, messages, channel)
 
     def _judge(
-        self, hook: Hook, messages: Sequence[AcceptedMessage], channel: str
+        self, asked: Asked, messages: Sequence[AcceptedMessage], channel: str
     ) -> list[Refusal]:
         now = Now(self._clock())
         views = [incoming(message, channel) for message in messages]
@@ -182,31 +180,32 @@ class Judge:
 
         def ask() -> None:
             # One by one: those that were judged before an interruption stay judged.
-            verdicts.extend(self._ask(hook, view, now) for view in views)
+            verdicts.extend(self._ask(asked, view, now) for view in views)
 
         interrupted = self._budget().run(len(views), ask)
         if isinstance(interrupted, Interrupted):
-            policies = self._policies()
+            policies = asked.policies
             if len(self._paused) >= MOST_PAUSED:
                 self._paused.clear()
             self._paused[policies.version, messages[0].org] = time.monotonic() + PAUSE_S
-            place = policies.place_of(interrupted, hook.place)
-            self._count(hook, place, f"policy over its time budget at {place}")
+            place = policies.place_of(interrupted, asked.hook.place)
+            self._count(asked, place, f"policy over its time budget at {place}")
         judged = enumerate(verdicts)
         return [Refusal(index, found) for index, found in judged if isinstance(found, Reject)]
 
-    def _ask(self, hook: Hook, view: IncomingView, now: Now) -> Verdict:
+    def _ask(self, asked: Asked, view: IncomingView, now: Now) -> Verdict:
+        hook = asked.hook
         try:
             answer = hook.function(view, now)
         except Interrupted:
             raise
         except BaseException as error:  # noqa: BLE001  a policy may raise anything (G4)
-            place = self._policies().place_of(error, hook.place)
-            self._count(hook, place, f"policy raised {type(error).__name__} at {place}")
+            place = asked.policies.place_of(error, hook.place)
+            self._count(asked, place, f"policy raised {type(error).__name__} at {place}")
             return Accept()
         if not isinstance(answer, Accept | Reject):
             what = f"policy answered {type(answer).__name__}, not an Accept or a Reject"
-            self._count(hook, hook.place, f"{what}, at {hook.place}")
+            self._count(asked, hook.place, f"{what}, at {hook.place}")
             return Accept()
         return answer
 
@@ -224,7 +223,8 @@ class Judge:
                 # One that cannot be interrupted costs its thread; the others go on.
                 budget.check(now_s)
 
-    def _count(self, hook: Hook, place: str, reason: str) -> None:
-        labels = {"hook": "accept", "function": hook.name, "line": place}
+    def _count(self, asked: Asked, place: str, reason: str) -> None:
+        labels = {"hook": "accept", "function": asked.hook.name, "line": place}
         self._metrics.policy_errors.labels(**labels).inc()
-        log.error(reason, function=hook.name)
+        self._faults[asked.policies.version] += 1
+        log.error(reason, function=asked.hook.name, version=asked.policies.version)

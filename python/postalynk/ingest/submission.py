@@ -169,7 +169,7 @@ class SubmissionServer:
             is_signing=parts.is_signing,
         )
         attempt = _Attempt(item, composer, parts, self._host)
-        is_judged = parts.judge is not None and parts.judge.hook(item.org) is not None
+        is_judged = parts.judge is not None and parts.judge.asked(item.org) is not None
         if item.idempotency_key or is_judged:
             self._start(item, attempt)
             return

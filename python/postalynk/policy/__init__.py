@@ -34,7 +34,7 @@ from postalynk.policy.hooks import policy
 from postalynk.policy.limits import LADDER, Shape, Tls, Warmup
 from postalynk.policy.load import DEFAULT, DEV, Canary, Hook, Policies, load, load_bundle
 from postalynk.policy.moment import Now
-from postalynk.policy.pools import PathState, Pool, Pools
+from postalynk.policy.pools import Band, PathState, Pool, Pools, Standing
 from postalynk.policy.surface import (
     Attempt,
     Incoming,
@@ -54,6 +54,7 @@ __all__ = [
     "Accept",
     "Add",
     "Attempt",
+    "Band",
     "Bundle",
     "Canary",
     "HeaderOp",
@@ -76,6 +77,7 @@ __all__ = [
     "Shape",
     "Source",
     "Split",
+    "Standing",
     "Table",
     "Tls",
     "Verdict",

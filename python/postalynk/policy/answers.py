@@ -79,10 +79,11 @@ class Remove(msgspec.Struct, frozen=True):
 
 
 HeaderOp: TypeAlias = Set | Add | Remove
+"""An operation on a header: ``headers=[Set("X-Campaign", "spring"), Remove("X-Internal")]``."""
 
 
 class Split(msgspec.Struct, frozen=True):
-    """Pools by share, drawn by keyed hash; made by `split`."""
+    """Pools by share, drawn by keyed hash: ``split({"shared": 95, "canary": 5})`` makes one."""
 
     shares: tuple[tuple[str, int], ...]
     by: By

@@ -23,7 +23,7 @@ MAX_BYTES = 512 << 10
 
 
 class Bundle(NamedTuple):
-    """Code and tables of one policy."""
+    """Code and tables of one policy: ``read_bundle("policy/").version``."""
 
     directory: Path
     """Where it was read, or a name in its place; error messages and tracebacks show it."""
@@ -51,7 +51,10 @@ def is_test(name: str) -> bool:
 
 
 def read_bundle(directory: Path | str) -> Bundle:
-    """Read a policy directory; raises PolicyError when that cannot be, or it is no policy."""
+    """Read a policy directory: ``read_bundle("policy/")``.
+
+    Raises PolicyError when that cannot be, or it is no policy.
+    """
     directory = Path(directory).resolve()
     content = {}
     try:
@@ -68,7 +71,10 @@ def read_bundle(directory: Path | str) -> Bundle:
 
 
 def made_of(content: Mapping[str, bytes], directory: Path) -> Bundle:
-    """A bundle of these files; raises PolicyError when they are no policy."""
+    """A bundle of these files: ``made_of({"policy.py": b"…"}, Path("policy"))``.
+
+    Raises PolicyError when they are no policy.
+    """
     bundle = Bundle(directory, dict(sorted(content.items())))
     for name in bundle.sources:
         if not name.removesuffix(".py").isidentifier():

@@ -23,7 +23,9 @@ LADDER = (
     "200, 500, 1k, 2k, 5k, 10k, 20k, 40k, 50k, 75k, 100k, 150k, 200k, 250k, 325k, 400k, 500k, 600k,"
     " 750k, 1M"
 )
-"""Messages a day of a new source towards one provider: SparkPost's published schedule."""
+"""Messages a day of a new source towards one provider: SparkPost's published schedule.
+
+``Warmup("2026-03-01", plan=LADDER)``, as when no plan is given."""
 
 # More at once than any receiver takes; a larger number is a typing error.
 MAX_CONNECTIONS = 10_000
@@ -83,12 +85,15 @@ class Warmup(_Start, frozen=True, kw_only=True):
     from the first day on; ``k`` and ``M`` are thousands and millions, ``2k*3`` three such days.
     The source is warm after the last, and before the first day it sends nothing. A day's number is
     spread over its 24 hours. ``overflow``: the pool that takes what is over, before the route's
-    fallback; other sources of the pool that are warm, or have room, come first. Raises ValueError
-    for anything else.
+    fallback; other sources of the pool that are warm, or have room, come first. ``hold_above``: the
+    share of a day's attempts, 0.0 to 1.0, whose replies may blame the sender (classes reputation
+    and rate); after a day with more, of 20 attempts at least, its number is repeated. 1.0: the plan
+    goes by the calendar alone. Raises ValueError for anything else.
     """
 
     plan: str | Sequence[int] = LADDER
     overflow: str = ""
+    hold_above: float = 0.05
 
     def __post_init__(self) -> None:
         _parse_day(self.start)
@@ -102,6 +107,8 @@ class Warmup(_Start, frozen=True, kw_only=True):
             msgspec.structs.force_setattr(self, "plan", steps)
         if not isinstance(self.overflow, str):
             raise ValueError(f"Warmup overflow={self.overflow!r}: the name of a pool")
+        if type(self.hold_above) not in (int, float) or not 0 <= self.hold_above <= 1:
+            raise ValueError(f"Warmup hold_above={self.hold_above!r}: a share from 0.0 to 1.0")
 
     @property
     def per_day(self) -> tuple[int, ...]:
@@ -112,11 +119,15 @@ class Warmup(_Start, frozen=True, kw_only=True):
         """Days since the first one: 0 on it, less than 0 before."""
         return (now.at_us // 1_000_000 - _parse_day(self.start)) // DAY_S
 
-    def today(self, now: Now) -> int | None:
-        """Messages allowed on the day of ``now`` towards one provider; None: the source is warm."""
+    def today(self, now: Now, held: int = 0) -> int | None:
+        """Messages allowed on the day of ``now`` towards one provider; None: the source is warm.
+
+        ``held``: days that were repeated because they were unhealthy (`hold_above`).
+        """
         day, plan = self.day(now), self.per_day
         if day < 0:
             return 0
+        day = max(0, day - held)
         return plan[day] if day < len(plan) else None
 
 

@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 DEFAULT = Path(__file__).parent / "default"
-"""The policy shipped with Postalynk."""
+"""The policy shipped with Postalynk: ``load(DEFAULT)``."""
 
 DEV = Path(__file__).parent / "dev"
-"""That of ``postalynk dev``: the same routes, retries within seconds."""
+"""That of ``postalynk dev``, ``load(DEV)``: the same routes, retries within seconds."""
 
 _ARGUMENTS: Mapping[Kind, tuple[str, ...]] = {
     "accept": ("msg", "now"),
@@ -55,7 +55,7 @@ _SHIPPED: Sequence[Kind] = ("route", "retry")
 
 
 class Hook(NamedTuple):
-    """A hook and where it stands."""
+    """A hook and where it stands: ``load("policy/").route.place``."""
 
     kind: Kind
     function: Any
@@ -70,7 +70,7 @@ class Hook(NamedTuple):
 
 
 class Canary(NamedTuple):
-    """A candidate beside the version in force."""
+    """A candidate beside the version in force: ``policies.beside(Canary(candidate, 0.05))``."""
 
     policies: Policies
     share: float
@@ -78,7 +78,7 @@ class Canary(NamedTuple):
 
 
 class Policies:
-    """The hooks of one loaded version."""
+    """The hooks of one loaded version: ``load("policy/").route.function(msg, pools, now)``."""
 
     def __init__(
         self,
@@ -142,14 +142,14 @@ class Policies:
 
 
 def load(directory: Path | str) -> Policies:
-    """Load a policy directory; raises PolicyError naming file and line."""
+    """Load a policy directory: ``load("policy/")``; raises PolicyError naming file and line."""
     return load_bundle(read_bundle(directory))
 
 
 def load_bundle(bundle: Bundle) -> Policies:
-    """Load a bundle; raises PolicyError naming file and line."""
+    """Load a bundle: ``load_bundle(read_bundle("policy/"))``; raises PolicyError, file and line."""
     own = _load(bundle)
-    left_out = [kind for kind in _SHIPPED if (kind, None) not in own.hooks]
+    left_out: list[Kind] = [kind for kind in _SHIPPED if (kind, None) not in own.hooks]
     if left_out:
         shipped = _load(read_bundle(DEFAULT))
         own.files.update(shipped.files)

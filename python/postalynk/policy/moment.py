@@ -11,7 +11,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Now:
-    """An instant, the same one for a whole batch. Clock times are UTC."""
+    """An instant, the same one for a whole batch: ``now.between("22:00", "07:00")``, in UTC."""
 
     __slots__ = ("at_us",)
 

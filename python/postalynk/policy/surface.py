@@ -9,21 +9,21 @@ from typing import Protocol
 
 
 class Organization(Protocol):
-    """The tenant a message belongs to."""
+    """The tenant a message belongs to: ``msg.org.plan == "dedicated"``."""
 
     @property
     def id(self) -> str:
-        """Such as ``"org_4h2k…"``; stable for ever."""
+        """Stable for ever: ``msg.org.id == "org_4h2k"``, or ``msg.org.id in VIP``."""
         ...
 
     @property
     def plan(self) -> str:
-        """The plan's name when the message was accepted, such as ``"dedicated"``; may be empty."""
+        """The plan's name when the message was accepted: ``"dedicated"``; may be empty."""
         ...
 
 
 class Recipient(Protocol):
-    """The one address a delivery goes to."""
+    """The one address a delivery goes to: ``msg.rcpt.provider == "google"``."""
 
     @property
     def address(self) -> str:
@@ -50,11 +50,17 @@ class Recipient(Protocol):
 
 
 class Message(Protocol):
-    """One delivery: a message on its way to one recipient."""
+    """One delivery: a message on its way to one recipient.
+
+    What `route` is asked about; read-only, and what a policy does not read costs nothing.
+
+        if msg.priority == "bulk" and msg.size_bytes > 5_000_000:
+            return Route("large", fallback=["default"])
+    """
 
     @property
     def id(self) -> str:
-        """The message's id, as the API answered it."""
+        """As the API answered it, a UUIDv7: ``"01990000-0000-7000-8000-000000000001"``."""
         ...
 
     @property
@@ -69,12 +75,17 @@ class Message(Protocol):
 
     @property
     def lane(self) -> str:
-        """The lane it waits in; today always the priority."""
+        """The lane it waits in, today always the priority: ``msg.lane == "bulk"``."""
         ...
 
     @property
     def tags(self) -> Mapping[str, str]:
         """The sender's tags: ``msg.tags.get("campaign") == "spring"``."""
+        ...
+
+    @property
+    def template(self) -> str:
+        """The id of the stored template it is made from: ``"tmpl_…"``; empty: of none."""
         ...
 
     @property
@@ -84,7 +95,7 @@ class Message(Protocol):
 
     @property
     def sender_domain(self) -> str:
-        """The part of `sender` behind the @."""
+        """The part of `sender` behind the @: ``"mail.example.com"``."""
         ...
 
     @property
@@ -99,12 +110,12 @@ class Message(Protocol):
 
     @property
     def attempt(self) -> int:
-        """The number of the attempt being routed: 1 is the first."""
+        """The number of the attempt being routed, 1 is the first: ``msg.attempt > 3``."""
         ...
 
     @property
     def age_s(self) -> float:
-        """Seconds since the message was accepted."""
+        """Seconds since the message was accepted: ``msg.age_s > 3_600``."""
         ...
 
     @property
@@ -117,6 +128,9 @@ class Incoming(Protocol):
     """What `accept` is asked about: a valid message at the door, of a sender who may send it.
 
     It is not in the queue yet: no recipient's site is known, and nothing was tried.
+
+        if len(msg.recipients) > 100 and msg.org.plan == "trial":
+            return Reject(550, "a trial sends to at most 100 recipients at once")
     """
 
     @property
@@ -135,13 +149,18 @@ class Incoming(Protocol):
         ...
 
     @property
+    def template(self) -> str:
+        """The id of the stored template it is made from: ``"tmpl_…"``; empty: of none."""
+        ...
+
+    @property
     def sender(self) -> str:
         """The author's address as the From header has it: ``"news@example.com"``."""
         ...
 
     @property
     def sender_domain(self) -> str:
-        """The part of `sender` behind the @."""
+        """The part of `sender` behind the @: ``"example.com"``."""
         ...
 
     @property
@@ -156,17 +175,17 @@ class Incoming(Protocol):
 
     @property
     def subject(self) -> str:
-        """The subject; empty where there is none, and of a message that came over SMTP."""
+        """Empty where there is none, and over SMTP: ``msg.subject.startswith("[test]")``."""
         ...
 
     @property
     def attachments(self) -> int:
-        """How many attachments; 0 of a message that came over SMTP, whose parts are not read."""
+        """How many; 0 over SMTP, where parts are not read: ``msg.attachments > 0``."""
         ...
 
     @property
     def size_bytes(self) -> int:
-        """Text, HTML and attachments, or the whole of it over SMTP, in octets."""
+        """Its parts, or the whole of it over SMTP, in octets: ``msg.size_bytes > 5_000_000``."""
         ...
 
     @property
@@ -176,7 +195,10 @@ class Incoming(Protocol):
 
 
 class Path(Protocol):
-    """What `shape` is asked about: the way from one source to one site."""
+    """What `shape` is asked about: the way from one source to one site.
+
+    ``return Shape(connections=10) if path.provider == "yahoo" else Shape(rate="50/s")``
+    """
 
     @property
     def source(self) -> str:
@@ -195,11 +217,14 @@ class Path(Protocol):
 
 
 class Source(Protocol):
-    """What `warmup` is asked about: an egress source as one provider sees it."""
+    """What `warmup` is asked about: an egress source as one provider sees it.
+
+    ``return Warmup("2026-03-01") if "fresh" in source.pools else None``
+    """
 
     @property
     def name(self) -> str:
-        """``"mta-1"``."""
+        """The egress source: ``source.name == "mta-1"``."""
         ...
 
     @property
@@ -214,11 +239,14 @@ class Source(Protocol):
 
 
 class Attempt(Protocol):
-    """An attempt that did not succeed and may be repeated."""
+    """What `retry` is asked about: an attempt that did not succeed and may be repeated.
+
+    ``return Retry("15m, 1h*3") if attempt.class_ == "rate" else Retry("1m, 5m*2, 1h*3")``
+    """
 
     @property
     def delivery(self) -> Message:
-        """The delivery it was made for."""
+        """The delivery it was made for: ``attempt.delivery.priority == "high"``."""
         ...
 
     @property
@@ -228,7 +256,7 @@ class Attempt(Protocol):
 
     @property
     def attempt(self) -> int:
-        """Its number: 1 is the first."""
+        """Its number, 1 is the first: ``attempt.attempt >= 5``."""
         ...
 
     @property
@@ -243,7 +271,7 @@ class Attempt(Protocol):
 
     @property
     def reply(self) -> str:
-        """The reply's text, lines joined by a newline."""
+        """The reply's text, lines joined by a newline: ``"Try again later"``."""
         ...
 
     @property
@@ -253,10 +281,13 @@ class Attempt(Protocol):
 
     @property
     def first_attempt_at_us(self) -> int:
-        """When the delivery was tried first, in microseconds since the Unix epoch."""
+        """When the delivery was tried first, in microseconds since the Unix epoch.
+
+        ``attempt.at_us - attempt.first_attempt_at_us > 3_600 * 1_000_000``: for over an hour.
+        """
         ...
 
     @property
     def at_us(self) -> int:
-        """When this attempt ended, in microseconds since the Unix epoch."""
+        """When this attempt ended, in microseconds since the Unix epoch: ``Now(attempt.at_us)``."""
         ...

@@ -30,7 +30,7 @@ _SERVED: ContextVar[Bundle | None] = ContextVar("served", default=None)
 
 
 class Table(Mapping[str, Any]):
-    """A read-only mapping that knows its name; made by `table`."""
+    """A read-only mapping that knows its name: ``VIP[msg.org.id]``; made by `table`."""
 
     __slots__ = ("_rows", "name")
 

@@ -63,4 +63,4 @@ class Reject(_Reason, frozen=True, kw_only=True):
 
 
 Verdict: TypeAlias = Accept | Reject
-"""What `accept` answers."""
+"""What `accept` answers: ``Accept()``, or ``Reject(550, "why")``."""

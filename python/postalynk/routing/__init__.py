@@ -7,7 +7,7 @@ candidate is on trial, `arms` says who decides for whom and `trial` whether it m
 Equal inputs give equal outputs in every process, whatever ``PYTHONHASHSEED`` is.
 """
 
-from postalynk.routing.arms import arms, is_candidate, policies_for, resolve_arms
+from postalynk.routing.arms import arms, is_candidate, owners, policies_for, resolve_arms
 from postalynk.routing.demand import Exceeded, Limits
 from postalynk.routing.draw import draw
 from postalynk.routing.explain import Explanation, explain
@@ -53,6 +53,7 @@ __all__ = [
     "explain",
     "is_candidate",
     "nonsense",
+    "owners",
     "plans",
     "policies_for",
     "resolve_arms",

@@ -6,6 +6,9 @@ another draw for another candidate, so that it is not always the same customers 
 **Law `one_version`.** All deliveries of one organization in a batch are decided by one version, and
 each carries the version that decided it.
 **Law `grow`.** When the candidate's share grows, no organization leaves it.
+**What is shared.** A path has one limit and a source one plan, whoever's mail takes them: two
+versions would let it send twice as much. So everybody's `shape` and `warmup` stay those of the
+version in force; an organization's own, with paths and counts of its own, are those of its version.
 **Not here.** Whether the candidate is any good: `trial`.
 """
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from postalynk.policy import Message, Policies
+    from postalynk.policy.hooks import Kind
 
 _SPAN = 1 << 64
 
@@ -59,6 +63,26 @@ def arms(policies: Policies, deliveries: Sequence[Message]) -> list[Arm]:
     for arm in (kept, tried):
         arm.places.sort()
     return [arm for arm in (kept, tried) if arm.places]
+
+
+class Owner(NamedTuple):
+    """Whose `shape` or `warmup` one version says."""
+
+    policies: Policies
+    orgs: list[str | None]
+    """None: everybody's."""
+
+
+def owners(policies: Policies, kind: Kind) -> list[Owner]:
+    """Who says what of everybody's paths or sources, and of organizations that have their own."""
+    both = [policies] if policies.canary is None else [policies, policies.canary.policies]
+    found = []
+    for version in both:
+        orgs: list[str | None] = [
+            org for org in version.variants(kind) if policies_for(policies, org) is version
+        ]
+        found.append(Owner(version, [None, *orgs] if version is policies else orgs))
+    return found
 
 
 def resolve_arms(

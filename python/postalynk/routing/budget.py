@@ -1,25 +1,36 @@
-"""Time budget of a policy: a hook that loops is interrupted, and its batch takes the fallback (G4).
+"""What a policy may use up: time, memory, and nothing outside the process (G4).
 
-**Problem.** A signal reaches only the main thread, a trace function costs every call. CPython can
-raise an exception in another thread (``PyThreadState_SetAsyncExc``), but it arrives when that
-thread next looks: after the policy has returned it would hit whatever runs then.
+**Problem.** A hook that loops, builds a gigabyte or waits for a server stops everybody's mail.
+**Memory and the world.** While hooks run, the thread has a limit of memory (rust/python:
+MemoryError in the hook that would pass it) and may not reach out of the process
+(`postalynk.policy.contained`). Both are faults of that hook alone.
+**Time.** A hook that loops is interrupted, and its batch takes the fallback. A signal reaches only
+the main thread, a trace function costs every call. CPython can raise an exception in another thread
+(``PyThreadState_SetAsyncExc``), but it arrives when that thread next looks: after the policy has
+returned it would hit whatever runs then.
 **Model.** A token in a box. The step puts it in, runs the hooks, and takes it out; the watchdog
 takes it out when time is over. Taking is one atomic operation, so exactly one of them has it. If
 the step has it, nothing was raised and nothing will be. If the watchdog has it, the step waits
 inside its ``try`` until the exception arrives. A token taken too early is put back.
 **Law `inside`.** `Interrupted` arrives inside `Budget.run` or not at all.
-**Not here.** A policy stuck in C code, or one that swallows BaseException for ever, cannot be
-interrupted: after `GRACE_S` the worker fails loudly, and the process is started anew by whoever
-runs it.
+**Not here.** Memory under Python's debug allocators (``PYTHONMALLOC=debug``, ``-X dev``), whose
+blocks cannot be measured: no limit there. A policy stuck in C code, or one that swallows
+BaseException for ever, cannot be interrupted: after `GRACE_S` the worker fails loudly, and the
+process is started anew by whoever runs it.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
+import sys
 import threading
 import time
+from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
+from postalynk.policy import contained
+from postalynk.routing.native import memory_enter, memory_leave, memory_watch
 from postalynk.routing.resolve import Interrupted
 
 if TYPE_CHECKING:
@@ -31,6 +42,8 @@ T = TypeVar("T")
 FLOOR_S = 1.0
 # How long an interrupted hook may take to unwind.
 GRACE_S = 10.0
+MEMORY_BYTES = 256 << 20
+"""What the hooks of a batch may hold at a time: far more than tables of 512 KiB can ask for."""
 
 _set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _set_async_exc.argtypes = (ctypes.c_ulong, ctypes.py_object)
@@ -53,17 +66,29 @@ class _Lease:
 class Budget:
     """Runs the hooks of one step, in one thread, within their time."""
 
-    def __init__(self, per_delivery_s: float, floor_s: float = FLOOR_S) -> None:
+    def __init__(
+        self, per_delivery_s: float, floor_s: float = FLOOR_S, memory_bytes: int = MEMORY_BYTES
+    ) -> None:
+        """``memory_bytes`` 0: no limit."""
         self._per_delivery_s = per_delivery_s
         self._floor_s = floor_s
+        self._memory_bytes = memory_bytes if memory_bytes and _can_watch() else 0
         self._box: list[_Lease] = []
         # The watchdog's alone.
         self._claimed: _Lease | None = None
 
-    def run(self, count: int, work: Callable[[], T]) -> T | Interrupted:
-        """What ``work`` answers, or the interruption if ``count`` deliveries took too long."""
+    def run(
+        self, count: int, work: Callable[[], T], *, is_loading: bool = False
+    ) -> T | Interrupted:
+        """What ``work`` answers, or the interruption if ``count`` deliveries took too long.
+
+        ``is_loading``: no hook runs yet; modules that are loaded may read files.
+        """
         allowed_s = max(self._floor_s, count * self._per_delivery_s)
         lease = _Lease(threading.get_ident(), time.monotonic() + allowed_s)
+        if not is_loading:
+            contained.enter()
+        memory_enter(self._memory_bytes)
         try:
             self._box.append(lease)
             try:
@@ -71,12 +96,17 @@ class Budget:
             except Interrupted:
                 raise
             except BaseException:
+                contained.leave()
                 self._settle(lease)
                 raise
+            contained.leave()
             self._settle(lease)
         except Interrupted as interrupted:
             lease.is_over = True
             return interrupted
+        finally:
+            contained.leave()
+            memory_leave()
         return answer
 
     def _settle(self, lease: _Lease) -> None:
@@ -113,3 +143,13 @@ class Budget:
         _set_async_exc(lease.ident, Interrupted)
         lease.is_sent = True
         return False
+
+
+@cache
+def _can_watch() -> bool:
+    """Whether memory can be counted here; once it can, the allocators are wrapped."""
+    is_debug = sys.flags.dev_mode or "debug" in os.environ.get("PYTHONMALLOC", "")
+    if is_debug or hasattr(sys, "gettotalrefcount"):
+        return False
+    memory_watch()
+    return True

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from postalynk.policy.testing import Path
+from postalynk.policy.views import PathView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,7 +44,7 @@ def shaped(policies: Policies, limits: Limits) -> Callable[[str, str], float]:
         if hook is not None:
             # A domain has a dot, a known provider has none: as for recorded deliveries.
             try:
-                said = hook.function(Path(source, site, "" if "." in site else site)).per_second
+                said = hook.function(PathView(source, site, "" if "." in site else site)).per_second
             except Exception:  # noqa: BLE001  a hook that fails leaves the engine's limit (G4)
                 said = 0.0
         return said or limits.rate_of(site)

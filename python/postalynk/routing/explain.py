@@ -183,8 +183,10 @@ class _Pools:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._pools, name)
-        self._log.append(Read(f"pools.{name}", repr(sorted(value) if name == "names" else value)))
-        return value
+        if name == "names":
+            self._log.append(Read("pools.names", repr(sorted(value))))
+            return value
+        return _noted(f"pools.{name}", value, self._log)
 
 
 class _Now:

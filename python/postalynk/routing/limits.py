@@ -11,40 +11,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import msgspec
-
 from postalynk.policy import Shape, Warmup
+from postalynk.policy.views import PathView, SourceView
 from postalynk.routing.native import providers
 from postalynk.routing.resolve import Fault, Interrupted, nonsense
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from postalynk.policy import Hook, Now, Pools
+    from postalynk.policy import Hook, Now, Policies, Pools
     from postalynk.routing.resolve import Resolver
 
 Asked: TypeAlias = tuple[str, str, str, str]
 """(source, site, provider, organization whose own path it is): the engine's type of that name."""
 Said: TypeAlias = tuple[str, int, int, str]
 """(rate, connections, per_connection, tls)."""
-Plan: TypeAlias = tuple[str, str, str, int | None, str]
-"""(source, provider, organization, messages today, overflow pool)."""
-
-
-class PathView(msgspec.Struct, frozen=True):
-    """Satisfies `postalynk.policy.Path`."""
-
-    source: str
-    site: str
-    provider: str
-
-
-class SourceView(msgspec.Struct, frozen=True):
-    """Satisfies `postalynk.policy.Source`."""
-
-    name: str
-    pools: tuple[str, ...]
-    provider: str
+Plan: TypeAlias = tuple[str, str, str, int | None, str, float]
+"""(source, provider, organization, messages today, overflow pool, share of a day's attempts that
+may be blamed on the sender before the day counts as unhealthy)."""
+Held: TypeAlias = "Mapping[tuple[str, str, str], int]"
+"""(source, provider, organization) → days its plan was held back, because they were unhealthy."""
 
 
 class Shapes(NamedTuple):
@@ -80,11 +66,16 @@ def shapes(resolver: Resolver, paths: Sequence[Asked]) -> Shapes:
     return Shapes(answers, faults)
 
 
-def plans(resolver: Resolver, pools: Pools, now: Now) -> Plans:
-    """The plans of the day of ``now``; sources that are warm for everybody are left out."""
+def plans(
+    resolver: Resolver, orgs: Sequence[str | None], pools: Pools, now: Now, held: Held
+) -> Plans:
+    """The plans of the day of ``now`` for these organizations (None: everybody).
+
+    Sources that are warm for everybody are left out. ``held``: days each plan was held back.
+    """
     found: list[Plan] = []
     faults: list[Fault] = []
-    for org in (None, *resolver.policies.variants("warmup")):
+    for org in orgs:
         hook = resolver.policies.hook("warmup", org)
         if hook is None:
             continue
@@ -96,17 +87,17 @@ def plans(resolver: Resolver, pools: Pools, now: Now) -> Plans:
             elif plan is not None and plan.overflow and plan.overflow not in pools:
                 reason = f"policy lets {plan.overflow!r} overflow, no pool, at {hook.place}"
                 faults.append(Fault(hook.kind, hook.name, hook.place, reason, ""))
-            today = None if plan is None else plan.today(now)
+            key = (source.name, source.provider, org or "")
+            today = None if plan is None else plan.today(now, held.get(key, 0))
             if org is not None or today is not None:
-                overflow = "" if plan is None else plan.overflow
-                found.append((source.name, source.provider, org or "", today, overflow))
+                overflow, most = ("", 1.0) if plan is None else (plan.overflow, plan.hold_above)
+                found.append((*key, today, overflow, most))
     return Plans(found, faults)
 
 
-def asked_of(resolver: Resolver, pools: Pools) -> int:
+def asked_of(policies: Policies, orgs: Sequence[str | None], pools: Pools) -> int:
     """How many questions `plans` asks."""
-    policies = resolver.policies
-    hooks = len(policies.variants("warmup")) + (policies.hook("warmup") is not None)
+    hooks = sum(policies.hook("warmup", org) is not None for org in orgs)
     return hooks * sum(1 for _ in _sources(pools)) if hooks else 0
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
+from postalynk.policy.views import MessageView, OrganizationView, RecipientView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,58 +19,24 @@ if TYPE_CHECKING:
     from postalynk.routing.native import RoutingRecord
 
 
-class RecordedOrganization(msgspec.Struct, frozen=True):
-    """Satisfies `postalynk.policy.Organization`."""
+class RecordedMessage(MessageView, frozen=True, gc=False):
+    """Satisfies `postalynk.policy.Message`, and knows when it was asked about."""
 
-    id: str
-    plan: str
-
-
-class RecordedRecipient(msgspec.Struct, frozen=True):
-    """Satisfies `postalynk.policy.Recipient`."""
-
-    address: str
-    domain: str
-    site: str
-    provider: str
-
-
-class RecordedMessage(msgspec.Struct, frozen=True):
-    """Satisfies `postalynk.policy.Message`."""
-
-    id: str
-    org: RecordedOrganization
-    priority: str
-    lane: str
-    tags: dict[str, str]
-    sender: str
-    sender_domain: str
-    rcpt: RecordedRecipient
-    size_bytes: int
-    accepted_at_us: int
-    attempt: int = 1
-    age_s: float = 0.0
-    last_reply: str = ""
+    accepted_at_us: int = 0
+    """Microseconds since the Unix epoch."""
 
 
 def deliveries(record: RoutingRecord, sites: Mapping[str, str]) -> Iterator[RecordedMessage]:
     """The deliveries of one record, in order; ``sites``: domain → site."""
-    id_, org, plan, lane, tags, sender, recipients, size_bytes, accepted_at_us = record
-    whose = RecordedOrganization(org, plan)
+    id_, org, plan, lane, tags, template, sender, recipients, size_bytes, accepted_at_us = record
+    whose = OrganizationView(org, plan)
     sender_domain = sender.rpartition("@")[2]
     for address, domain, known in recipients:
         site = sites.get(domain) or known or domain
         # A provider's site has its name; every other one is a domain and has a dot.
         provider = known or ("" if "." in site else site)
+        rcpt = RecipientView(address, domain, site, provider)
         yield RecordedMessage(
-            id_,
-            whose,
-            lane,
-            lane,
-            tags,
-            sender,
-            sender_domain,
-            RecordedRecipient(address, domain, site, provider),
-            size_bytes,
-            accepted_at_us,
-        )
+            id_, whose, lane, lane, tags, template, sender, sender_domain, rcpt, size_bytes,
+            accepted_at_us=accepted_at_us,
+        )  # fmt: skip

@@ -1,9 +1,10 @@
 """Watching a canary: counts per version from ``email.events``, and the rollback when it is worse.
 
 **Model.** Every attempt's event names the version that routed it. Events since the trial began are
-counted, first attempts only: a retry is no independent witness. A `retry` hook's failures are in no
-event; the worker counts them. When `postalynk.routing.trial` condemns the candidate, the change is
-the operator's own rollback, so it is durable, and every worker takes it at its next batch.
+counted, first attempts only: a retry is no independent witness. Failures of other hooks than
+`route` are in no event; who runs them counts them. When `postalynk.routing.trial` condemns the
+candidate, the change is the operator's own rollback, so it is durable, and every worker takes it at
+its next batch.
 **After a restart** the events are counted again from the beginning of the trial.
 **Not here.** What is compared and how sure one must be.
 """
@@ -102,18 +103,18 @@ class CanaryWatch:
             log.error("the canary was taken back", version=trial.version, reason=why)
 
     def tallies(self) -> tuple[Tally, Tally]:
-        """The candidate's counts and the others', failures of `retry` included."""
+        """The candidate's counts and the others', failures of the other hooks included."""
         trial = self._trial
         if trial is None:
             return Tally(), Tally()
-        faults = self._parts.retry_faults.copy()
+        faults = self._parts.faults.copy()
         return (
             _with(trial.candidate, faults.pop(trial.version, 0)),
             _with(trial.elsewhere, sum(faults.values())),
         )
 
     def _begin(self, version: str, since_us: int) -> Trial | None:
-        self._parts.retry_faults.clear()
+        self._parts.faults.clear()
         if not version:
             return None
         return Trial(

@@ -3,7 +3,7 @@
 **Problem.** A replay asks a policy nobody has deployed, inside the process that owns the queue. A
 candidate that loops would keep a processor, and the GIL, from the worker for ever.
 **Model.** The worker's own `Budget`, with a watchdog that lives as long as the work.
-**Not here.** Memory, and hooks that cannot be interrupted: after `Budget`'s grace the process goes
+**Not here.** Hooks that cannot be interrupted: after `Budget`'s grace the process goes
 on without the answer, and the thread stays.
 """
 
@@ -15,11 +15,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from postalynk.errors import ControlError
+from postalynk.policy import load_bundle
 from postalynk.routing import Interrupted
 from postalynk.routing.budget import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+    from postalynk.policy import Bundle, Policies
 
 T = TypeVar("T")
 
@@ -35,9 +38,15 @@ class Limit:
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
 
+    def load(self, bundle: Bundle) -> Policies:
+        """The loaded bundle; raises PolicyError, and ControlError when it takes too long."""
+        return self._answer(self._budget.run(1, lambda: load_bundle(bundle), is_loading=True))
+
     def run(self, count: int, work: Callable[[], T]) -> T:
         """What ``work`` answers about ``count`` deliveries; ControlError when it takes too long."""
-        answer = self._budget.run(count, work)
+        return self._answer(self._budget.run(count, work))
+
+    def _answer(self, answer: T | Interrupted) -> T:
         if isinstance(answer, Interrupted):
             raise ControlError(
                 "the policy is over its time budget", fix="try it with postalynk policy test"

@@ -176,6 +176,7 @@ class Process:
                 templates=control,
                 settings=settings.api,
                 policies=lambda: parts.policies,
+                policy_faults=parts.faults,
                 is_signing=settings.delivery.sign,
             )
             await self._open_doors(opened, context, api, submission)

@@ -50,7 +50,7 @@ def replayed(
     Raises PolicyError when one cannot be loaded, ControlError when it takes too long.
     """
     with limited() as limit:
-        before, after = (limit.run(1, partial(load_bundle, one)) for one in (baseline, candidate))
+        before, after = (limit.load(one) for one in (baseline, candidate))
         replay = Replay(before, after, *known, clock_ns=time.perf_counter_ns)
         sites = _sites(queue, since_us)
         for page in _pages(queue, sites, since_us):
@@ -66,7 +66,7 @@ def explained(
     """Explain the decision about a retained message, as for its first attempt."""
     message = recorded(queue, message_id, to)
     with limited() as limit:
-        policies = limit.run(1, lambda: load_bundle(bundle))
+        policies = limit.load(bundle)
         now = Now(at_us or message.accepted_at_us)
         return limit.run(1, lambda: explain(policies, message, pools, now))
 

@@ -4,6 +4,10 @@
 changed it tells the engine whether paths are shaped and by which plans sources are warmed up, so a
 batch never leaves under the limits of another version. `ShapeStep` answers the paths that ask: an
 idle thread of its own, so that a slow `shape` holds back only paths that are new.
+**Health.** The engine holds a plan back after a day on which receivers blamed the sender; the plan
+of the day is asked for with those days left out.
+**Canary.** Paths and sources are shared by both arms, so what holds for everybody is said by the
+version in force; an organization's own limits by the version that decides for it (`routing.arms`).
 **Fallback (G4).** Over its time budget or raising, `shape` leaves the engine's own limits and
 `warmup` leaves sources warm; both are counted.
 """
@@ -15,13 +19,27 @@ from typing import TYPE_CHECKING
 from postalynk.errors import EngineError
 from postalynk.policy import Now
 from postalynk.policy.moment import DAY_S
-from postalynk.routing import Fault, Interrupted, Plans, Resolver, Shapes, asked_of, plans, shapes
+from postalynk.routing import (
+    Fault,
+    Interrupted,
+    Plans,
+    Resolver,
+    Shapes,
+    asked_of,
+    owners,
+    plans,
+    policies_for,
+    shapes,
+)
 from postalynk.worker.consume import WAIT_MS
 from postalynk.worker.route import count_faults, over_budget
 
 if TYPE_CHECKING:
     from postalynk.policy import Policies, Pools
+    from postalynk.routing import Asked
+    from postalynk.routing.arms import Owner
     from postalynk.routing.budget import Budget
+    from postalynk.routing.limits import Held, Plan
     from postalynk.worker.parts import Parts
 
 MAX_PATHS = 500
@@ -44,17 +62,26 @@ class Limits:
         if not is_new_policy and pools is self._pools and day == self._day:
             return
         self._policies, self._pools, self._day = policies, pools, day
-        resolver = Resolver(policies, self._parts.options.fallback_pool)
+        engine = self._parts.engine
         if is_new_policy:
-            orgs = policies.variants("shape")
-            is_asked = bool(orgs) or policies.hook("shape") is not None
-            self._parts.engine.shape_by_policy(is_asked, orgs)
-        count = asked_of(resolver, pools)
-        answer = self._budget.run(count, lambda: plans(resolver, pools, now))
+            shapers = owners(policies, "shape")
+            orgs = [org for owner in shapers for org in owner.orgs if org is not None]
+            engine.shape_by_policy(bool(orgs) or policies.hook("shape") is not None, orgs)
+        held = {(source, provider, org): days for source, provider, org, days in engine.held()}
+        found = []
+        for owner in owners(policies, "warmup"):
+            found += self._plans(owner, pools, now, held)
+        engine.warm_up(found)
+
+    def _plans(self, owner: Owner, pools: Pools, now: Now, held: Held) -> list[Plan]:
+        """What one version says of its organizations, within its own time."""
+        resolver = Resolver(owner.policies, self._parts.options.fallback_pool)
+        count = asked_of(owner.policies, owner.orgs, pools)
+        answer = self._budget.run(count, lambda: plans(resolver, owner.orgs, pools, now, held))
         if isinstance(answer, Interrupted):
             answer = Plans([], [over_budget(resolver, "warmup", answer)])
-        self._parts.engine.warm_up(answer.plans)
-        count_faults(self._parts, policies.version, answer.faults)
+        count_faults(self._parts, owner.policies.version, answer.faults)
+        return answer.plans
 
 
 class ShapeStep:
@@ -69,7 +96,19 @@ class ShapeStep:
         paths = self._parts.engine.paths_asked(MAX_PATHS, WAIT_MS)
         if not paths:
             return 0
-        resolver = Resolver(self._parts.policies, self._parts.options.fallback_pool)
+        policies, fallback_pool = self._parts.policies, self._parts.options.fallback_pool
+        by_version: dict[str, tuple[Resolver, list[Asked]]] = {}
+        for path in paths:
+            # Everybody's path is shared by both arms of a canary: the version in force says it.
+            version = policies_for(policies, path[3]) if path[3] else policies
+            resolver = Resolver(version, fallback_pool)
+            by_version.setdefault(version.version, (resolver, []))[1].append(path)
+        for resolver, asked in by_version.values():
+            self._answer(resolver, asked)
+        return len(paths)
+
+    def _answer(self, resolver: Resolver, paths: list[Asked]) -> None:
+        """What one version says of its paths."""
         answer = self._budget.run(len(paths), lambda: shapes(resolver, paths))
         if isinstance(answer, Interrupted):
             fault = over_budget(resolver, "shape", answer)
@@ -82,9 +121,8 @@ class ShapeStep:
             answer = _own(paths, [fault] * len(paths))
             self._parts.engine.shape(answer.answers)
         count_faults(self._parts, resolver.policies.version, answer.faults)
-        return len(paths)
 
 
-def _own(paths: list[tuple[str, str, str, str]], faults: list[Fault]) -> Shapes:
+def _own(paths: list[Asked], faults: list[Fault]) -> Shapes:
     """The engine's own limits for all of them."""
     return Shapes([(path, ("", 0, 0, "")) for path in paths], faults)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from postalynk.observability import Metrics
+from postalynk.routing.budget import MEMORY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Deliveries in the engine at a time, as the engine was told."""
     budget_s: float = 0.005
     """Time a hook may take per delivery, averaged over a batch."""
+    memory_bytes: int = MEMORY_BYTES
+    """Memory the hooks of a batch may hold; 0: no limit."""
     explain_one_in: int = 1_000
     """Of so many decisions one is explained and stored; 0: none."""
     explain_organizations: frozenset[str] = frozenset()
@@ -51,6 +54,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             max_in_flight=settings.delivery.max_in_flight,
             budget_s=settings.policy.budget_ms / 1_000,
+            memory_bytes=settings.policy.memory_bytes,
             explain_one_in=settings.policy.explain_one_in,
             explain_organizations=frozenset(settings.policy.explain_organizations),
         )
@@ -71,8 +75,8 @@ class Parts:
     pools: Pools
     options: WorkerOptions = field(default_factory=WorkerOptions)
     metrics: Metrics = field(default_factory=Metrics)
-    retry_faults: Counter[str] = field(default_factory=Counter)
-    """Version → how often its `retry` failed, since a canary's trial began."""
+    faults: Counter[str] = field(default_factory=Counter)
+    """Version → how often its hooks but `route` failed, since a canary's trial began."""
     clock: Callable[[], int] = wall_us
     """Now, in microseconds since the Unix epoch."""
     on_failure: Callable[[BaseException], None] = lambda _error: None

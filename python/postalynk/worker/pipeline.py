@@ -62,7 +62,10 @@ class Worker:
         self._consumer = parts.queue.consumer(GROUP, list(LANES))
         self._fence = Fence(parts.options.fence_after_s)
         # One a thread that runs hooks.
-        self._budgets = tuple(Budget(parts.options.budget_s) for _ in range(3))
+        options = parts.options
+        self._budgets = tuple(
+            Budget(options.budget_s, memory_bytes=options.memory_bytes) for _ in range(3)
+        )
         self._consume = Consume(parts, self._consumer)
         self._defer = Defer(parts)
         limits = Limits(parts, self._budgets[0])

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from postalynk.observability import get_logger
-from postalynk.policy import Now, PathState
+from postalynk.policy import Now, PathState, Standing
 from postalynk.routing import Fault, Interrupted, Resolved, Resolver, resolve_arms
 from postalynk.worker.consume import WAIT_MS
 from postalynk.worker.explaining import Explain
@@ -60,7 +60,10 @@ class RouteStep:
         policies, pools = self._parts.policies, self._parts.pools
         deliveries, now = batch.deliveries(), Now(self._parts.clock())
         self._refresh(policies, pools, now)
-        pools = pools.at(lambda: [PathState(*path) for path in engine.paths()])
+        pools = pools.at(
+            lambda: [PathState(*path) for path in engine.paths()],
+            lambda: [Standing(*row) for row in engine.standings()],
+        )
 
         def decide(version: Policies, some: Sequence[Message]) -> Resolved:
             """One arm, within its own time: a candidate that loops costs the others nothing."""
@@ -112,8 +115,9 @@ def count_faults(parts: Parts, version: str, faults: Iterable[Fault]) -> None:
         parts.metrics.policy_errors.labels(
             hook=fault.hook, function=fault.function, line=fault.place
         ).inc(count)
-        if fault.hook == "retry":
-            parts.retry_faults[version] += count
+        # Those of `route` are told by the attempts' events.
+        if fault.hook != "route":
+            parts.faults[version] += count
         log.error(
             fault.reason,
             deliveries=count,

@@ -125,6 +125,18 @@ impl Delivery {
             .map(|tag| (tag.name.as_str(), tag.value.as_str()))
     }
 
+    /// The id of the stored template it is made from; empty: of none.
+    #[must_use]
+    pub fn template(&self) -> &str {
+        match &self.message().content {
+            Some(Content::Composed(composed)) => composed
+                .template
+                .as_ref()
+                .map_or("", |template| template.id.as_str()),
+            _ => "",
+        }
+    }
+
     /// The author's address, or MAIL FROM of a raw message.
     #[must_use]
     pub fn sender(&self) -> &str {

@@ -25,6 +25,7 @@ use crate::route::RouteSpec;
 use crate::settings::Settings;
 use crate::shaping::Shaping;
 use crate::shared::{Books, Places, Shared};
+use crate::standing::Standings;
 use crate::threads::Threads;
 use crate::tls::{Reports, Roots};
 use crate::trace::TraceBatch;
@@ -114,6 +115,7 @@ impl Engine {
             signers: RwLock::new(Arc::new(Signers::default())),
             shaping: Shaping::default(),
             warmth: Warmth::beside(&settings.journal, started_at_us),
+            standings: Standings::default(),
             routable: Inbox::default(),
             outcomes: Inbox::default(),
             metrics: Metrics::new(),
@@ -210,6 +212,9 @@ impl Engine {
         }
         let entries = self.shared.outcomes.take(max, Duration::ZERO, clock::now());
         self.shared.metrics.ended(&entries);
+        let now_us = clock::wall_us();
+        self.shared.standings.ended(&entries, now_us);
+        self.shared.warmth.ended(&entries, now_us);
         OutcomeBatch::new(entries)
     }
 

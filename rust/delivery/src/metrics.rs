@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 
 use crate::classify::Class;
 use crate::outcome::{End, Finished};
+use crate::warmup::WarmState;
 
 /// Sites with a label of their own.
 const MOST_SITES: usize = 50;
@@ -26,6 +27,13 @@ struct AttemptLabels {
     outcome: &'static str,
     class: &'static str,
     site: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WarmLabels {
+    source: String,
+    provider: String,
+    org: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -42,6 +50,9 @@ pub(crate) struct Metrics {
     batches: Histogram,
     in_flight: Gauge,
     deferred: Gauge,
+    planned: Family<WarmLabels, Gauge>,
+    used: Family<WarmLabels, Gauge>,
+    held: Family<WarmLabels, Gauge>,
     pub(crate) paths: Gauge<i64, AtomicI64>,
     pub(crate) connections: Gauge<i64, AtomicI64>,
     sites: Mutex<HashSet<String>>,
@@ -69,6 +80,9 @@ impl Metrics {
             batches: Histogram::new(BATCH),
             in_flight: Gauge::default(),
             deferred: Gauge::default(),
+            planned: Family::default(),
+            used: Family::default(),
+            held: Family::default(),
             paths: Gauge::default(),
             connections: Gauge::default(),
             sites: Mutex::default(),
@@ -109,6 +123,21 @@ impl Metrics {
             "deferred",
             "Deliveries waiting for their next attempt",
             self.deferred.clone(),
+        );
+        r.register(
+            "warmup_planned",
+            "Messages a source may send a provider today",
+            self.planned.clone(),
+        );
+        r.register(
+            "warmup_used",
+            "Messages of today's plan that are gone",
+            self.used.clone(),
+        );
+        r.register(
+            "warmup_held_days",
+            "Days a plan was held back because receivers blamed the sender",
+            self.held.clone(),
         );
         r.register(
             "paths",
@@ -173,6 +202,28 @@ impl Metrics {
             return site.to_owned();
         }
         "other".to_owned()
+    }
+
+    /// Replaces what is said of warm-ups: a plan that is over has no figure any more.
+    pub(crate) fn warmth(&self, states: Vec<WarmState>) {
+        for family in [&self.planned, &self.used, &self.held] {
+            family.clear();
+        }
+        for state in states {
+            let labels = WarmLabels {
+                source: state.source,
+                provider: state.provider,
+                org: state.org,
+            };
+            let figures = [
+                (&self.planned, state.per_day),
+                (&self.used, state.sent),
+                (&self.held, state.held),
+            ];
+            for (family, figure) in figures {
+                family.get_or_create(&labels).set(figure as i64);
+            }
+        }
     }
 
     /// The text exposition.

@@ -22,6 +22,7 @@ use crate::pools::Pools;
 use crate::prepare::Signers;
 use crate::settings::Settings;
 use crate::shaping::Shaping;
+use crate::standing::Standings;
 use crate::timers::Timers;
 use crate::tls::{Reports, Roots};
 use crate::trace::Traces;
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) signers: RwLock<Arc<Signers>>,
     pub(crate) shaping: Shaping,
     pub(crate) warmth: Warmth,
+    pub(crate) standings: Standings,
     pub(crate) routable: Inbox<Arc<Delivery>>,
     pub(crate) outcomes: Inbox<Finished>,
     pub(crate) metrics: Metrics,

@@ -184,6 +184,7 @@ impl Engine {
     /// Prometheus text exposition.
     #[must_use]
     pub fn metrics(&self) -> String {
+        self.shared.metrics.warmth(self.warmth());
         self.shared.metrics.text(self.in_flight(), self.deferred())
     }
 }

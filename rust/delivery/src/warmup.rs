@@ -9,7 +9,7 @@
 //! killed and starts again goes on counting.
 //! **Law `never_over`.** Whatever is asked and given back, no hour ends with more than its share.
 //! **Law `put_off_to_an_hour`.** What finds no room is due at the beginning of a later hour.
-//! **Not here.** Whether a source has earned the next day: the plan is the policy's.
+//! **Not here.** Whether a source has earned the next day: `promotion`. The plan is the policy's.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,18 +18,38 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::engine::Engine;
+use crate::outcome::Finished;
+use crate::promotion::{self, Promotion};
+use crate::standing::{is_attempt, is_blamed};
 
 const HOUR_US: u64 = 3_600_000_000;
 const DAY_US: u64 = 24 * HOUR_US;
 
 /// What is counted by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct WarmKey {
+pub(crate) struct WarmKey {
     source: Arc<str>,
     provider: Arc<str>,
     /// Empty: everybody without a plan of its own.
     org: Arc<str>,
+}
+
+impl WarmKey {
+    pub(crate) fn of((source, provider, org): (String, String, String)) -> Self {
+        Self {
+            source: source.into(),
+            provider: provider.into(),
+            org: org.into(),
+        }
+    }
+
+    /// Source, provider, organization.
+    pub(crate) fn names(&self) -> (String, String, String) {
+        let text = |part: &Arc<str>| part.as_ref().to_owned();
+        (text(&self.source), text(&self.provider), text(&self.org))
+    }
 }
 
 /// One place of a day's number.
@@ -40,7 +60,7 @@ pub(crate) struct Ticket {
 }
 
 /// A day's number.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WarmPlan {
     /// The egress source.
     pub source: String,
@@ -52,6 +72,8 @@ pub struct WarmPlan {
     pub per_day: Option<u64>,
     /// The pool that takes what is over; empty: none.
     pub overflow: String,
+    /// The share of a day's attempts that may be blamed on the sender before the day is held back.
+    pub hold_above: f64,
 }
 
 /// How far a plan is.
@@ -67,12 +89,15 @@ pub struct WarmState {
     pub sent: u64,
     /// Messages today.
     pub per_day: u64,
+    /// Days the plan was held back because they were unhealthy.
+    pub held: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Plan {
     per_day: Option<u64>,
     overflow: Arc<str>,
+    hold_above: f64,
 }
 
 /// No room: where it may go instead, and what to say of it.
@@ -92,6 +117,7 @@ struct Counts {
     /// How many were put off since the hour began.
     away: HashMap<WarmKey, u64>,
     hour: u64,
+    promotion: Promotion,
     is_changed: bool,
 }
 
@@ -100,6 +126,8 @@ struct OnDisk {
     day: u64,
     /// Source, provider, organization, how many.
     sent: Vec<(String, String, String, u64)>,
+    #[serde(default)]
+    promotion: promotion::OnDisk,
 }
 
 /// See the module.
@@ -128,16 +156,12 @@ impl Warmth {
         // A file that is not there, or is no longer readable, means that nothing was counted.
         let kept: OnDisk = serde_json::from_slice(&found).unwrap_or_default();
         let count = |(source, provider, org, sent): (String, String, String, u64)| {
-            let key = WarmKey {
-                source: source.into(),
-                provider: provider.into(),
-                org: org.into(),
-            };
-            (key, sent)
+            (WarmKey::of((source, provider, org)), sent)
         };
         let mut counts = Counts {
             day: kept.day,
             sent: kept.sent.into_iter().map(count).collect(),
+            promotion: Promotion::from_disk(kept.promotion),
             ..Counts::default()
         };
         counts.turn(now_us);
@@ -154,6 +178,25 @@ impl Warmth {
             counts,
             path: self.path.as_deref(),
             now_us,
+        }
+    }
+
+    /// Attempts that ended, for the health of the day; on disk with the next message that is counted.
+    pub(crate) fn ended(&self, entries: &[Finished], now_us: u64) {
+        let mut counts = self.counts.lock();
+        if counts.plans.is_empty() {
+            return;
+        }
+        counts.turn(now_us);
+        for entry in entries.iter().filter(|entry| is_attempt(entry)) {
+            let delivery = &entry.delivery;
+            let source = entry.tried.source.as_str().into();
+            let (key, plan) = counts.plan(source, delivery.provider(), delivery.org());
+            let Some((_, hold_above)) = plan.and_then(|p| Some((p.per_day?, p.hold_above))) else {
+                continue;
+            };
+            counts.promotion.count(key, hold_above, is_blamed(entry));
+            counts.is_changed = true;
         }
     }
 
@@ -180,11 +223,35 @@ impl Counts {
         if day != self.day {
             self.day = day;
             self.sent.clear();
+            let plans = &self.plans;
+            let has_plan = |key: &WarmKey| plans.get(key).is_some_and(|p| p.per_day.is_some());
+            // Before the policy has said its plans, nobody knows which are over.
+            let known: Option<&dyn Fn(&WarmKey) -> bool> = if plans.is_empty() {
+                None
+            } else {
+                Some(&has_plan)
+            };
+            self.promotion.turn(known);
+            self.is_changed = true;
         }
         if hour != self.hour {
             self.hour = hour;
             self.away.clear();
         }
+    }
+
+    /// The plan that holds for an organization's mail, and what it is counted as.
+    fn plan(&self, source: Arc<str>, provider: &str, org: &str) -> (WarmKey, Option<&Plan>) {
+        let mut key = WarmKey {
+            source,
+            provider: provider.into(),
+            org: org.into(),
+        };
+        if !self.plans.contains_key(&key) {
+            key.org = "".into();
+        }
+        let plan = self.plans.get(&key);
+        (key, plan)
     }
 }
 
@@ -207,20 +274,11 @@ impl Ledger<'_> {
         if counts.plans.is_empty() {
             return Ok(None);
         }
-        let mut key = WarmKey {
-            source: Arc::clone(source),
-            provider: provider.into(),
-            org: org.into(),
-        };
-        if !counts.plans.contains_key(&key) {
-            key.org = "".into();
-        }
-        let Some(plan) = counts.plans.get(&key) else {
+        let (key, plan) = counts.plan(Arc::clone(source), provider, org);
+        let Some((per_day, overflow)) = plan.and_then(|p| Some((p.per_day?, &p.overflow))) else {
             return Ok(None);
         };
-        let Some(per_day) = plan.per_day else {
-            return Ok(None);
-        };
+        let overflow = Arc::clone(overflow);
         let sent = counts.sent.entry(key.clone()).or_default();
         if *sent < allowed(per_day, self.now_us) {
             *sent += 1;
@@ -235,7 +293,7 @@ impl Ledger<'_> {
         };
         Err(Refused {
             note: format!("the warm-up of {source} towards {to} has no room now"),
-            overflow: Arc::clone(&plan.overflow),
+            overflow,
             per_day,
             key,
         })
@@ -264,17 +322,13 @@ impl Drop for Ledger<'_> {
         }
         let Some(path) = self.path else { return };
         let row = |(key, sent): (&WarmKey, &u64)| {
-            let text = |part: &Arc<str>| part.as_ref().to_owned();
-            (
-                text(&key.source),
-                text(&key.provider),
-                text(&key.org),
-                *sent,
-            )
+            let (source, provider, org) = key.names();
+            (source, provider, org, *sent)
         };
         let kept = OnDisk {
             day: self.counts.day,
             sent: self.counts.sent.iter().map(row).collect(),
+            promotion: self.counts.promotion.kept(),
         };
         let next = path.with_extension("new");
         let json = serde_json::to_vec(&kept).unwrap_or_default();
@@ -288,14 +342,13 @@ impl Engine {
     /// Replaces the plans of the day; what was counted goes on counting.
     pub fn warm_up(&self, plans: Vec<WarmPlan>) {
         let entry = |plan: WarmPlan| {
-            let key = WarmKey {
-                source: plan.source.into(),
-                provider: plan.provider.into(),
-                org: plan.org.into(),
+            let of_engine = Plan {
+                per_day: plan.per_day,
+                overflow: plan.overflow.into(),
+                hold_above: plan.hold_above,
             };
-            let overflow = plan.overflow.into();
-            let per_day = plan.per_day;
-            (key, Plan { per_day, overflow })
+            let key = WarmKey::of((plan.source, plan.provider, plan.org));
+            (key, of_engine)
         };
         self.shared.warmth.counts.lock().plans = plans.into_iter().map(entry).collect();
     }
@@ -316,8 +369,22 @@ impl Engine {
             org: key.org.as_ref().to_owned(),
             sent: counts.sent.get(key).copied().unwrap_or(0),
             per_day,
+            held: counts.promotion.held(key),
         };
         states.into_iter().map(state).collect()
+    }
+
+    /// (source, provider, organization, days): plans that were held back, also before the policy has
+    /// said them again.
+    #[must_use]
+    pub fn warm_up_held(&self) -> Vec<(String, String, String, u64)> {
+        let mut counts = self.shared.warmth.counts.lock();
+        counts.turn(clock::wall_us());
+        let row = |(key, days): (&WarmKey, u64)| {
+            let (source, provider, org) = key.names();
+            (source, provider, org, days)
+        };
+        counts.promotion.all_held().map(row).collect()
     }
 }
 
@@ -334,11 +401,14 @@ mod tests {
         };
         let overflow = "warm".into();
         let warmth = Warmth::default();
-        warmth
-            .counts
-            .lock()
-            .plans
-            .insert(key, Plan { per_day, overflow });
+        warmth.counts.lock().plans.insert(
+            key,
+            Plan {
+                per_day,
+                overflow,
+                hold_above: 0.05,
+            },
+        );
         warmth
     }
 

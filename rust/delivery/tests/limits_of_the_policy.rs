@@ -13,7 +13,7 @@ use common::{Worker, loopback, message, now_us, smart_host};
 use postalynk_delivery::{RouteSpec, SiteLimits, WarmPlan};
 use postalynk_record::decode;
 use postalynk_record::v1::{Deferral, Kind};
-use postalynk_testkit::{Sink, SinkOptions};
+use postalynk_testkit::{Rule, Script, Sink, SinkOptions, Step};
 
 const POOLS: &str = r#"{
     "sources": [{"name": "s1", "ip": "127.0.0.1"}, {"name": "s2", "ip": "127.0.0.1"}],
@@ -186,6 +186,7 @@ fn plan(overflow: &str) -> WarmPlan {
         // One by the end of every hour.
         per_day: Some(1),
         overflow: overflow.into(),
+        hold_above: 1.0,
     }
 }
 
@@ -243,4 +244,45 @@ fn without_an_overflow_it_waits_for_an_hour_with_room() {
             (0, 0)
         );
     }
+}
+
+#[test]
+fn how_a_source_stands_is_what_became_of_its_attempts() {
+    let script = Script::new().with(
+        Rule::at(Step::Rcpt)
+            .times(10)
+            .reply("550 5.7.1 poor reputation"),
+    );
+    let options = SinkOptions {
+        script,
+        ..SinkOptions::default()
+    };
+    let sink = Sink::start(loopback(), options).unwrap();
+    let mut worker = Worker::new(smart_host(sink.address()));
+    worker.engine.configure(POOLS).unwrap();
+    let watched = WarmPlan {
+        per_day: Some(1_000_000),
+        hold_above: 0.05,
+        ..plan("")
+    };
+    worker.engine.warm_up(vec![watched]);
+    worker.route = route("one");
+    worker.send((0..40).map(|n| message(n, &["ann@example.com"])).collect());
+    worker.run_to_end();
+    let standings = worker.engine.standings();
+    assert_eq!(standings.len(), 1);
+    let stands = &standings[0];
+    assert_eq!(
+        (stands.source.as_str(), stands.site.as_str()),
+        ("s1", "example.com")
+    );
+    // A fortieth that is half an hour old would weigh less; seconds do not show.
+    assert!((stands.attempts - 40.0).abs() < 1.0, "{stands:?}");
+    assert!((stands.bounced - 0.25).abs() < 0.01 && (stands.blamed - 0.25).abs() < 0.01);
+    assert_eq!(worker.engine.warm_up_held(), [], "today is not over");
+    let text = worker.engine.metrics();
+    assert!(
+        text.contains("postalynk_warmup_used{source=\"s1\",provider=\"\",org=\"\"} 40"),
+        "{text}"
+    );
 }

@@ -46,8 +46,10 @@ type RouteTuple = (
 type Asked = (String, String, String, String);
 /// (rate, connections, per_connection, tls)
 type Said = (String, usize, usize, String);
-/// (source, provider, org, per_day, overflow)
-type Plan = (String, String, String, Option<u64>, String);
+/// (source, provider, org, per_day, overflow, hold_above)
+type Plan = (String, String, String, Option<u64>, String, f64);
+/// (source, site, attempts, deferred, bounced, blamed)
+type Stands = (String, String, f64, f64, f64, f64);
 
 fn route(
     (pool, fallback, not_before_us, headers, reason, is_fallback, policy_version, lane, pin): RouteTuple,
@@ -258,12 +260,13 @@ impl Engine {
     }
 
     fn warm_up(&self, plans: Vec<Plan>) {
-        let plan = |(source, provider, org, per_day, overflow): Plan| WarmPlan {
+        let plan = |(source, provider, org, per_day, overflow, hold_above): Plan| WarmPlan {
             source,
             provider,
             org,
             per_day,
             overflow,
+            hold_above,
         };
         self.0.warm_up(plans.into_iter().map(plan).collect());
     }
@@ -272,6 +275,22 @@ impl Engine {
         let states = self.0.warmth().into_iter();
         states
             .map(|s| (s.source, s.provider, s.org, s.sent, s.per_day))
+            .collect()
+    }
+
+    fn held(&self) -> Vec<(String, String, String, u64)> {
+        self.0.warm_up_held()
+    }
+
+    fn standings(&self, py: Python<'_>) -> Vec<Stands> {
+        let standings = py.detach(|| self.0.standings());
+        standings
+            .into_iter()
+            .map(|s| {
+                (
+                    s.source, s.site, s.attempts, s.deferred, s.bounced, s.blamed,
+                )
+            })
             .collect()
     }
 

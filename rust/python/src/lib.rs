@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod keys;
 mod limits;
+mod memory;
 mod mime;
 mod multibuffer;
 mod outcomes;
@@ -60,6 +61,9 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(routing::providers, module)?)?;
     module.add_function(wrap_pyfunction!(routing::routing_records, module)?)?;
     module.add_function(wrap_pyfunction!(limits::path_limits, module)?)?;
+    module.add_function(wrap_pyfunction!(memory::memory_enter, module)?)?;
+    module.add_function(wrap_pyfunction!(memory::memory_leave, module)?)?;
+    module.add_function(wrap_pyfunction!(memory::memory_watch, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_generate, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_publishes, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_record, module)?)?;

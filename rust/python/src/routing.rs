@@ -31,6 +31,16 @@ fn sender(message: &v1::Message) -> &str {
     }
 }
 
+fn template(message: &v1::Message) -> &str {
+    match &message.content {
+        Some(Content::Composed(composed)) => composed
+            .template
+            .as_ref()
+            .map_or("", |template| &template.id),
+        _ => "",
+    }
+}
+
 fn recipient(address: &str) -> (&str, &str, &'static str) {
     let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
     let provider = postalynk_dns::provider_of_domain(domain).unwrap_or("");
@@ -67,6 +77,7 @@ pub(crate) fn routing_records<'py>(
             &message.plan,
             lane(message),
             tags,
+            template(message),
             sender(message),
             recipients,
             record.raw().len(),

@@ -41,6 +41,11 @@ impl Delivery {
     }
 
     #[getter]
+    fn template(&self) -> &str {
+        self.0.template()
+    }
+
+    #[getter]
     fn sender(&self) -> &str {
         self.0.sender()
     }

@@ -70,6 +70,16 @@ def wrong_plan(source: Source, now: Now) -> Warmup:
     return Warmup("2026-03-01", plan=200)  # error: arg-type
 
 
+@policy.warmup
+def wrong_tolerance(source: Source, now: Now) -> Warmup:
+    return Warmup("2026-03-01", hold_above="5%")  # error: arg-type
+
+
+@policy.route
+def wrong_band(msg: Message, pools: Pools, now: Now) -> Route:
+    return Route("a" if pools["a"].reputation(25) == "good" else "b")  # error: arg-type
+
+
 @policy.warmup  # error: type-var
 def wrong_source(source: Path, now: Now) -> None:
     return None

@@ -71,7 +71,7 @@ def shape_one(path: Path) -> Shape:
 @policy.warmup
 def warmup(source: Source, now: Now) -> Warmup | None:
     if "fresh" in source.pools and source.provider == "google":
-        return Warmup("2026-03-01", plan="50, 100, 1k*2", overflow="shared")
+        return Warmup("2026-03-01", plan="50, 100, 1k*2", overflow="shared", hold_above=0.1)
     return Warmup("2026-03-01", plan=[50, 100]) if source.name == "mta-9" else None
 
 
@@ -88,6 +88,8 @@ def route(msg: Message, pools: Pools, now: Now) -> Route:
     if pools["default"].healthy and pools["default"].is_open(msg.rcpt.site):
         return Route("default", lane="high", pin=pools["default"].sources[0])
     if sum(path.waiting for path in pools["default"].paths(msg.rcpt.site)) > 1_000:
+        return Route("spare")
+    if msg.template == "tmpl_welcome" and pools["default"].reputation("google") == "poor":
         return Route("spare")
     if msg.org.id in VIP:
         return Route(VIP[msg.org.id], fallback=[VIP.get("spare", "default")])
@@ -113,5 +115,7 @@ def in_a_test(hooks: testing.Hooks) -> Route:
     hooks.accept(testing.Incoming.fake(plan="trial"), testing.at("12:00"))
     hooks.shape(testing.Path.fake(provider="google"), org="org_42")
     hooks.warmup(testing.Source.fake("mta-9", pools=["fresh"]), testing.at("12:00"))
+    day = testing.simulate("policy/", [testing.Flow(message, "50/s", orgs=9)], hours=24)
+    assert max(day.path("mta-1", "google").per_hour) <= 3_600
     hooks.retry(testing.Attempt.fake("421 4.7.28 Too fast", delivery=message))
     return hooks.route(message, testing.Pools.fake("a"), testing.at("23:00"))

@@ -22,7 +22,7 @@ NIGHT, NOON = Now(23 * 3_600_000_000), Now(12 * 3_600_000_000)
 
 def test_every_block_is_known() -> None:
     assert len(POLICIES) == 8
-    assert len(BLOCKS) == 9
+    assert len(BLOCKS) == 10
     assert GUIDE.read_text().count("```python\n") == len(BLOCKS)
 
 
@@ -71,3 +71,12 @@ def test_the_test_example_passes(text: str, tmp_path: Path) -> None:
     (tmp_path / "test_policy.py").write_text(test)
     done = pytest_run(tmp_path)
     assert "2 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("text", [POLICIES[0], POLICIES[6]])
+def test_the_simulated_day_passes(text: str, tmp_path: Path) -> None:
+    (test,) = (block for name, block in BLOCKS if name == "test_day.py")
+    (tmp_path / "policy.py").write_text(text)
+    (tmp_path / "test_day.py").write_text(test)
+    done = pytest_run(tmp_path)
+    assert "1 passed" in done.stdout, done.stdout

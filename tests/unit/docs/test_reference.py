@@ -1,11 +1,16 @@
 """The reference says what the code says: settings, commands, metrics, error names, links."""
 
 import importlib.util
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+from postalynk import policy
+from postalynk.policy import testing
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -19,10 +24,33 @@ PAGES = sorted(path for path in DOCS.rglob("*.md") if "decisions" not in path.pa
 LINK = re.compile(r"\]\(([^)#\s]+)?(#[^)\s]+)?\)|src=\"([^\"]+)\"")
 
 
-@pytest.mark.parametrize("page", ["settings.md", "cli.md"])
+@pytest.mark.parametrize("page", ["settings.md", "cli.md", "policy.md"])
 def test_a_generated_page_is_fresh(page: str) -> None:
     path = DOCS / "reference" / page
     assert path.read_text() == reference.pages()[path], "run python scripts/reference.py"
+
+
+def test_the_policy_page_has_every_public_name() -> None:
+    listed = " ".join(reference.POLICY.values()).split()
+    assert sorted(listed) == sorted(policy.__all__)
+
+
+@pytest.mark.parametrize("module", [policy, testing], ids=lambda module: module.__name__)
+def test_every_public_name_of_a_policy_has_an_example(module: ModuleType) -> None:
+    constants = reference.constant_docs()
+    for name in module.__all__:
+        thing = getattr(module, name)
+        is_own = inspect.isclass(thing) or inspect.isfunction(thing)
+        text = (inspect.getdoc(thing) if is_own else constants.get(name, "")) or ""
+        if name != "policy":  # its hooks have one each
+            assert "``" in text or "\n    " in text, f"{name}: {text!r}"
+
+
+def test_every_attribute_a_hook_reads_is_explained() -> None:
+    for name in reference.POLICY["What hooks read"].split():
+        kind = getattr(policy, name)
+        for row in reference.members(kind) if inspect.isclass(kind) else ():
+            assert row.split(" | ")[1].strip(" |"), f"{name}: {row}"
 
 
 def sources(folder: str, suffix: str) -> str:

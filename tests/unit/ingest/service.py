@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from typing import Any
 
 import httpx
@@ -89,6 +90,7 @@ class Service:
         self.readiness = Readiness(is_ready=True, checks={"queue": "ok"})
         self.settings = settings or Api()
         self.policies: Policies | None = None
+        self.faults: Counter[str] = Counter()
         self.app = self.build()
 
     def context(self) -> IngestContext:
@@ -100,6 +102,7 @@ class Service:
             readiness=lambda: self.readiness,
             metrics=self.metrics,
             policies=self._policies if self.policies else None,
+            policy_faults=self.faults,
             templates=self.control,
             settings=self.settings,
             clock=self.clock,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from postalynk.policy import load
+from postalynk.policy import Canary, load, load_bundle, made_of
 from tests.unit.ingest.service import Service, message
 from tests.unit.ingest.test_submission import Smtp, mail
 
@@ -106,6 +106,23 @@ async def test_a_hook_that_loops_accepts_and_holds_nobody_back(judged: Service) 
     assert judged.accepted() == 2
     # Paused: the next loop costs nothing.
     assert (await judged.post(tagged("loop"))).status_code == 202
+
+
+async def test_a_canary_judges_its_own_organizations(judged: Service, tmp_path: Path) -> None:
+    text = (
+        "from postalynk.policy import *\n@policy.accept\ndef closed(msg, now):\n"
+        "    if msg.template == '' and msg.tags.get('do') == 'raise': raise ValueError\n"
+        "    return Reject(550, 'the canary says no')\n"
+    )
+    tried = load_bundle(made_of({"policy.py": text.encode()}, tmp_path))
+    assert judged.policies is not None
+    kept = judged.policies
+    judged.policies = kept.beside(Canary(tried, 1.0))
+    assert (await judged.post(tagged("fine"))).json()["message"] == "the canary says no"
+    assert (await judged.post(tagged("raise"))).status_code == 202
+    assert judged.faults == {tried.version: 1}, "counted against the canary"
+    judged.policies = kept.beside(Canary(tried, 0.0))
+    assert (await judged.post(tagged("fine"))).status_code == 202
 
 
 async def test_smtp_says_what_the_policy_says(smtp: Smtp) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postalynk.policy import Add, Reject, Remove, Retry, Route, Set, Shape, Warmup
+from postalynk.policy import pools as surface
 from postalynk.policy.spans import parse_plan, parse_rate
 from postalynk.policy.testing import Pools, at
 
@@ -38,6 +39,8 @@ from postalynk.policy.testing import Pools, at
         (lambda: Warmup("2026-03-01", plan=[]), "one a day"),
         (lambda: Warmup("2026-03-01", plan=[200, -1]), "-1"),
         (lambda: Warmup("2026-03-01", overflow=3), "overflow"),  # type: ignore[arg-type]
+        (lambda: Warmup("2026-03-01", hold_above=5), "hold_above"),
+        (lambda: Warmup("2026-03-01", hold_above="5%"), "hold_above"),  # type: ignore[arg-type]
         (lambda: Reject(200, "no"), "200"),
         (lambda: Reject(550, ""), "why"),
         (lambda: Reject(550, "no\r\n250 yes"), "one line"),
@@ -89,3 +92,27 @@ def test_a_pool_is_healthy_while_one_of_its_sources_is() -> None:
     assert pools["b"].healthy
     with pytest.raises(KeyError):
         pools["c"]
+
+
+def test_a_reputation_is_a_band_of_what_was_blamed() -> None:
+    pools = Pools.fake(
+        "a", "b", blamed={("a", "google"): 0.2, ("b", "google"): 0.02, ("b", "yahoo"): 0.0}
+    )
+    found = [pools[pool].reputation(site) for pool in "ab" for site in ("google", "yahoo")]
+    assert found == ["poor", "unknown", "fair", "good"]
+    both = surface.Pools({"ab": ["a", "b"]}, standings=lambda: pools.standings)
+    assert both["ab"].reputation("google") == "poor", "11 of 100 attempts by both"
+    assert [row.source for row in both.standings] == ["a", "b", "b"]
+
+
+def test_standings_are_read_once_and_only_when_asked() -> None:
+    asked: list[int] = []
+
+    def standings() -> list[surface.Standing]:
+        asked.append(1)
+        return []
+
+    pools = surface.Pools(["a"]).at(list, standings)
+    assert asked == []
+    assert pools["a"].reputation("google") == pools["a"].reputation("yahoo") == "unknown"
+    assert asked == [1]

@@ -35,7 +35,7 @@ def message(
     number: int, lane: str, domain: str, minute: int, known: str = ""
 ) -> list[RecordedMessage]:
     record = (
-        f"m{number:04}", f"org_{number % 50}", "standard", lane, {"campaign": "spring"},
+        f"m{number:04}", f"org_{number % 50}", "standard", lane, {"campaign": "spring"}, "",
         "a@example.com", [(f"ada@{domain}", domain, known)], 1_000, minute * 60_000_000,
     )  # fmt: skip
     return list(deliveries(record, {"hosted.example": "google"}))

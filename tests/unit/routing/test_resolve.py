@@ -252,15 +252,16 @@ def test_shapes_and_plans(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [fault.hook for fault in answer.faults] == ["shape", "shape"]
     pools = Pools({"new": ["mta-9"], "old": ["mta-1"]})
-    today = plans(resolver, pools, NOON)
+    whose: list[str | None] = [None, "org_42"]
+    today = plans(resolver, whose, pools, NOON, {})
     general = [plan for plan in today.plans if plan[2] == ""]
-    assert ("mta-9", "google", "", 24, "old") in general
+    assert ("mta-9", "google", "", 24, "old", 0.05) in general
     assert {plan[0] for plan in general} == {"mta-9"}
     assert not {"yahoo", "icloud"} & {plan[1] for plan in general}
-    assert ("mta-9", "google", "org_42", None, "") in today.plans
+    assert ("mta-9", "google", "org_42", None, "", 1.0) in today.plans
     assert {fault.reason.split(" ")[1] for fault in today.faults} == {"raised", "answered"}
-    assert asked_of(resolver, pools) >= len(today.plans)
-    assert plans(resolver, pools, Now(86_400 * 1_000_000)).plans[0][2] == "org_42"
+    assert asked_of(policies, whose, pools) >= len(today.plans)
+    assert plans(resolver, whose, pools, Now(86_400 * 1_000_000), {}).plans[0][2] == "org_42"
 
 
 def test_an_organizations_own_hook_is_asked(tmp_path: Path) -> None:

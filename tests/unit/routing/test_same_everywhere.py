@@ -21,7 +21,7 @@ mail = [Message.fake(id=str(n), org=f"org_{n % 7}", tags={"k": str(n % 3)}) for 
 for seed in sys.argv[2:]:
     now = Now(int(seed) * 3_600_000_000)
     print(resolver.resolve(mail, pools, now))
-    print(plans(resolver, pools, now))
+    print(plans(resolver, [None], pools, now, {}))
     print(shapes(resolver, [("s1", "example.org", "", f"org_{seed}")]))
     print(due_at(Failed(seed, 1, 0, 0), 5, Retry("1m, 5m")))
 """

@@ -101,7 +101,7 @@ def test_failures_of_retry_count(story: Story) -> None:
     story.mail(KEPT, 500)
     story.mail(TRIED, 150)
     story.watch.once()
-    story.parts.retry_faults[TRIED] += 100
+    story.parts.faults[TRIED] += 100
     story.watch.once()
     assert "failed 100 of 150" in story.control.directory.snapshot.in_force.ended
 

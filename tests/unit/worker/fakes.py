@@ -67,6 +67,7 @@ class FakeDelivery:
         self.priority = str(record.get("priority", "normal"))
         self.lane = self.priority
         self.tags: dict[str, str] = dict(record.get("tags", {}))
+        self.template = str(record.get("template", ""))
         self.sender = "bounce@example.com"
         self.sender_domain = "example.com"
         self.rcpt = FakeRecipient(str(record.get("to", "a@example.org")))
@@ -213,7 +214,8 @@ class FakeEngine:
         self.shaping: tuple[bool, tuple[str, ...]] | None = None
         self.asked: list[tuple[str, str, str, str]] = []
         self.shaped: dict[Any, Any] = {}
-        self.held: list[tuple[str, str, int]] = []
+        self.backed_off: list[tuple[str, str, int]] = []
+        self.held_back: list[tuple[str, str, str, int]] = []
         self.warm: list[tuple[Any, ...]] | None = None
         self.is_draining = False
         self.is_threaded = True
@@ -280,10 +282,16 @@ class FakeEngine:
             self.shaped.update(answers)
 
     def back_off(self, paths: Sequence[tuple[str, str, int]]) -> None:
-        self.held.extend(paths)
+        self.backed_off.extend(paths)
 
     def warm_up(self, plans: Sequence[tuple[Any, ...]]) -> None:
         self.warm = list(plans)
+
+    def held(self) -> list[tuple[str, str, str, int]]:
+        return self.held_back
+
+    def standings(self) -> list[tuple[Any, ...]]:
+        return []
 
     def paths(self) -> list[tuple[Any, ...]]:
         self.journal.note("paths")

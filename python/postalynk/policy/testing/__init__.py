@@ -6,6 +6,8 @@ that a type checker accepts where a hook asks for the protocols of the same name
 whatever a test does not care about. `at` makes a `Now`. The strategies make up deliveries,
 failures, pools and instants for hypothesis. An example in a hook's docstring is run by ``postalynk
 policy check`` and by the pytest plugin.
+`simulate` runs the policy, its limits and its warm-up over a day of made-up traffic and says what
+every path did.
 **Not here.** An engine. What a policy answers is data; what becomes of it is tested elsewhere.
 
     from postalynk.policy.testing import Message, Pools, at
@@ -31,17 +33,21 @@ from postalynk.policy.testing.doubles import (
 from postalynk.policy.testing.examples import Example, run_examples
 from postalynk.policy.testing.hooks import Hooks
 from postalynk.policy.testing.strategies import messages, moments, pools, replies
+from postalynk.routing.simulation import Flow, PathRates, Simulation, simulate
 
 __all__ = [
     "Attempt",
     "Example",
+    "Flow",
     "Hooks",
     "Incoming",
     "Message",
     "Organization",
     "Path",
+    "PathRates",
     "Pools",
     "Recipient",
+    "Simulation",
     "Source",
     "at",
     "messages",
@@ -49,4 +55,5 @@ __all__ = [
     "pools",
     "replies",
     "run_examples",
+    "simulate",
 ]

@@ -1,18 +1,27 @@
 """Made-up deliveries, attempts, pools and instants; each satisfies the protocol of its name.
 
-They are dataclasses of the same attributes and no more, so reading one that the engine's object
-has not is an AttributeError in the test as it would be in the worker.
+They are the values of `postalynk.policy.views`, with a way to make some up and with defaults for
+whatever a test does not care about.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
+import msgspec
+
 from postalynk.policy import pools as surface
 from postalynk.policy.moment import Now
+from postalynk.policy.views import (
+    IncomingView,
+    MessageView,
+    OrganizationView,
+    PathView,
+    RecipientView,
+    SourceView,
+)
 
 Priority: TypeAlias = Literal["high", "normal", "bulk"]
 
@@ -29,17 +38,15 @@ PROVIDERS: Mapping[str, tuple[str, str]] = {
 _DAY = "2026-01-05"
 
 
-@dataclass(frozen=True, slots=True)
-class Organization:
-    """Satisfies `postalynk.policy.Organization`."""
+class Organization(OrganizationView, frozen=True, gc=False):
+    """Satisfies `postalynk.policy.Organization`: ``Organization("org_42", "dedicated")``."""
 
     id: str = "org_test"
     plan: str = "standard"
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """Satisfies `postalynk.policy.Recipient`."""
+class Recipient(RecipientView, frozen=True, gc=False):
+    """Satisfies `postalynk.policy.Recipient`: ``Recipient("ada@gmail.com", "gmail.com")``."""
 
     address: str = "ada@example.org"
     domain: str = "example.org"
@@ -47,22 +54,8 @@ class Recipient:
     provider: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """Satisfies `postalynk.policy.Message`; made by `Message.fake`."""
-
-    id: str
-    org: Organization
-    priority: str
-    lane: str
-    tags: Mapping[str, str]
-    sender: str
-    sender_domain: str
-    rcpt: Recipient
-    size_bytes: int
-    attempt: int
-    age_s: float
-    last_reply: str
+class Message(MessageView, frozen=True, gc=False):
+    """Satisfies `postalynk.policy.Message`: ``Message.fake(provider="google")`` makes one."""
 
     @classmethod
     def fake(
@@ -73,6 +66,7 @@ class Message:
         plan: str = "standard",
         priority: Priority = "normal",
         tags: Mapping[str, str] | None = None,
+        template: str = "",
         sender: str = "bounce@mail.example.com",
         to: str = "",
         site: str = "",
@@ -96,6 +90,7 @@ class Message:
             priority=priority,
             lane=priority,
             tags=dict(tags or {}),
+            template=template,
             sender=sender,
             sender_domain=_domain(sender),
             rcpt=Recipient(
@@ -108,11 +103,10 @@ class Message:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """Satisfies `postalynk.policy.Attempt`; made by `Attempt.fake`."""
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """Satisfies `postalynk.policy.Attempt`: ``Attempt.fake("421 4.7.28 Too fast")`` makes one."""
 
-    delivery: Message = field(default_factory=Message.fake)
+    delivery: Message = msgspec.field(default_factory=Message.fake)
     kind: str = "deferred"
     attempt: int = 1
     code: int = 451
@@ -154,21 +148,8 @@ class Attempt:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
-    """Satisfies `postalynk.policy.Incoming`; made by `Incoming.fake`."""
-
-    org: Organization
-    priority: str
-    tags: Mapping[str, str]
-    sender: str
-    sender_domain: str
-    recipients: Sequence[str]
-    domains: Sequence[str]
-    subject: str
-    attachments: int
-    size_bytes: int
-    channel: str
+class Incoming(IncomingView, frozen=True, gc=False):
+    """Satisfies `postalynk.policy.Incoming`: ``Incoming.fake(plan="trial")`` makes one."""
 
     @classmethod
     def fake(
@@ -178,6 +159,7 @@ class Incoming:
         plan: str = "standard",
         priority: Priority = "normal",
         tags: Mapping[str, str] | None = None,
+        template: str = "",
         sender: str = "news@example.com",
         to: Sequence[str] = ("ada@example.org",),
         subject: str = "Hello",
@@ -194,6 +176,7 @@ class Incoming:
             org=Organization(org, plan),
             priority=priority,
             tags=dict(tags or {}),
+            template=template,
             sender=sender,
             sender_domain=_domain(sender),
             recipients=tuple(to),
@@ -205,8 +188,7 @@ class Incoming:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(PathView, frozen=True, gc=False):
     """Satisfies `postalynk.policy.Path`: ``Path("mta-1", "google", "google")``."""
 
     source: str = "mta-1"
@@ -219,8 +201,7 @@ class Path:
         return cls(source, site or PROVIDERS.get(provider, ("", "example.org"))[1], provider)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(SourceView, frozen=True, gc=False):
     """Satisfies `postalynk.policy.Source`: ``Source("mta-1", ("default",), "google")``."""
 
     name: str = "mta-1"
@@ -236,20 +217,31 @@ class Source:
 
 
 class Pools(surface.Pools):
-    """`postalynk.policy.Pools`, with a way to make some up."""
+    """`postalynk.policy.Pools`, with a way to make some up: ``Pools.fake("a", "b")``."""
 
     __slots__ = ()
 
     @classmethod
-    def fake(cls, *names: str, shut: Sequence[str] = ()) -> Pools:
+    def fake(
+        cls,
+        *names: str,
+        shut: Sequence[str] = (),
+        blamed: Mapping[tuple[str, str], float] | None = None,
+    ) -> Pools:
         """The pools named, or those every installation has: ``default``, ``high``, ``majors``.
 
         Each has one source, named like the pool. ``shut``: pools that are not healthy, because
-        the only path of their source is shut: ``Pools.fake("a", "b", shut=["a"])``.
+        the only path of their source is shut: ``Pools.fake("a", "b", shut=["a"])``. ``blamed``:
+        (pool, site) → share of 100 attempts that was blamed on the sender, 0.0 to 1.0:
+        ``Pools.fake(blamed={("majors", "google"): 0.2})``, whose reputation there is poor.
         """
         chosen = names or ("default", "high", "majors")
         paths = [surface.PathState(pool, "example.org", False, 0, 0, 100.0, 0.0) for pool in shut]
-        return cls({name: (name,) for name in chosen}, lambda: paths)
+        standings = [
+            surface.Standing(pool, site, 100.0, share, 0.0, share)
+            for (pool, site), share in (blamed or {}).items()
+        ]
+        return cls({name: (name,) for name in chosen}, lambda: paths, lambda: standings)
 
 
 def at(clock: str) -> Now:

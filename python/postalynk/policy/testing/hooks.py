@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from postalynk.policy.answers import Retry, Route
+from postalynk.policy.contained import contained
 from postalynk.policy.limits import Shape, Warmup
 from postalynk.policy.verdicts import Accept, Reject
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 
 class Hooks:
-    """The hooks of one policy, loaded and frozen as a worker has them.
+    """The hooks of one policy, loaded, frozen and contained as a worker has them.
+
+        answer = hooks.route(Message.fake(provider="google"), Pools.fake(), at("12:00"))
 
     Errors pass through: a hook that raises fails its test. One that answers something else than it
     should raises TypeError, and a route to a pool that is not among ``pools`` raises ValueError:
@@ -31,7 +34,8 @@ class Hooks:
     def route(self, msg: Message, pools: Pools, now: Now) -> Route:
         """What the policy answers about this delivery."""
         hook = self.policies.route_for(msg.org.id)
-        answer = hook.function(msg, pools, now)
+        with contained():
+            answer = hook.function(msg, pools, now)
         if not isinstance(answer, Route):
             raise TypeError(f"{hook.place}: answered {type(answer).__name__}, not a Route")
         for name in answer.pools:
@@ -44,7 +48,8 @@ class Hooks:
         hook = self.policies.hook("accept", msg.org.id)
         if hook is None:
             return Accept()
-        answer = hook.function(msg, now)
+        with contained():
+            answer = hook.function(msg, now)
         if not isinstance(answer, Accept | Reject):
             raise TypeError(f"{hook.place}: answered {type(answer).__name__}, no Accept or Reject")
         return answer
@@ -54,7 +59,8 @@ class Hooks:
         hook = self.policies.hook("shape", org)
         if hook is None:
             return Shape()
-        answer = hook.function(path)
+        with contained():
+            answer = hook.function(path)
         if not isinstance(answer, Shape):
             raise TypeError(f"{hook.place}: answered {type(answer).__name__}, not a Shape")
         return answer
@@ -64,7 +70,8 @@ class Hooks:
         hook = self.policies.hook("warmup", org)
         if hook is None:
             return None
-        answer = hook.function(source, now)
+        with contained():
+            answer = hook.function(source, now)
         if answer is not None and not isinstance(answer, Warmup):
             raise TypeError(f"{hook.place}: answered {type(answer).__name__}, not a Warmup")
         return answer
@@ -72,7 +79,8 @@ class Hooks:
     def retry(self, attempt: Attempt) -> Retry:
         """What the policy answers about this failure."""
         hook = self.policies.retry_for(attempt.delivery.org.id)
-        answer = hook.function(attempt)
+        with contained():
+            answer = hook.function(attempt)
         if not isinstance(answer, Retry):
             raise TypeError(f"{hook.place}: answered {type(answer).__name__}, not a Retry")
         return answer

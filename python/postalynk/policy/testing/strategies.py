@@ -39,7 +39,7 @@ _YEAR_US = 366 * 86_400 * 1_000_000
 
 
 def messages(*, orgs: Sequence[str] = ("org_test", "org_other")) -> SearchStrategy[Message]:
-    """Any delivery, of one of these organizations."""
+    """Any delivery, of one of these organizations: ``@given(msg=messages(orgs=["org_42"]))``."""
     from hypothesis import strategies as st
 
     word = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=8)
@@ -50,6 +50,7 @@ def messages(*, orgs: Sequence[str] = ("org_test", "org_other")) -> SearchStrate
         plan=st.sampled_from(["standard", "dedicated", ""]),
         priority=st.sampled_from(get_args(Priority)),
         tags=st.dictionaries(word, word, max_size=3),
+        template=st.sampled_from(["", "tmpl_welcome"]),
         to=st.one_of(st.just(""), word.map(lambda local: f"{local}@example.org")),
         provider=st.sampled_from(["", *PROVIDERS]),
         # Up to 40 MB, beyond what most receivers take.
@@ -69,14 +70,17 @@ def pools(*always: str) -> SearchStrategy[Pools]:
 
 
 def moments() -> SearchStrategy[Now]:
-    """Any instant of 56 years from 1970, to the microsecond."""
+    """Any instant of 56 years from 1970, to the microsecond: ``@given(now=moments())``."""
     from hypothesis import strategies as st
 
     return st.integers(0, 56 * _YEAR_US).map(Now)
 
 
 def replies() -> SearchStrategy[Attempt]:
-    """Any failed attempt that may be repeated: a 4yz reply, or none because the link broke."""
+    """Any failed attempt that may be repeated: ``@given(attempt=replies())``.
+
+    It has a 4yz reply, or none because the link broke.
+    """
     from hypothesis import strategies as st
 
     return st.builds(
