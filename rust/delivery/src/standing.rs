@@ -53,9 +53,12 @@ struct Decayed {
     at_us: u64,
 }
 
+/// Of one source, by site.
+type Sites = HashMap<Box<str>, Decayed>;
+
 /// See the module.
 #[derive(Default)]
-pub(crate) struct Standings(Mutex<HashMap<Box<str>, HashMap<Box<str>, Decayed>>>);
+pub(crate) struct Standings(Mutex<HashMap<Box<str>, Sites>>);
 
 /// Whether the receiver said something about an attempt that was really made, and what.
 pub(crate) fn is_attempt(entry: &Finished) -> bool {
