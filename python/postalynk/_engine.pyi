@@ -222,8 +222,52 @@ class SubmittedMessage:
 
 def encode_messages(messages: Sequence[object], partitions: int) -> list[_Append]:
     """Encode `postalynk.model.AcceptedMessage` objects: for each, its record for ``email.send.*``
-    and its ACCEPTED event for ``email.events``, in that order, ready for ``append``.
+    or, when it is scheduled, its entry of ``email.scheduled``, and its ACCEPTED event for
+    ``email.events``, in that order, ready for ``append``.
     """
+
+def encode_scheduled(record: bytes, due_at_us: int) -> bytes:
+    """A value of ``email.scheduled``: a record of ``email.send.*`` and when it is due."""
+
+def encode_deferral(record: bytes, recipient: int, attempt: int, due_at_us: int) -> bytes:
+    """A value of ``email.deferred`` after ``attempt`` attempts, with nothing known of the last."""
+
+def encode_event(
+    record: bytes,
+    kind: str,
+    at_us: int,
+    recipient: int,
+    attempt: int,
+    due_at_us: int,
+    reason: str,
+) -> bytes:
+    """A record of ``email.events`` about a message's delivery, made by an operator or an owner.
+
+    ``kind``: cancelled, scheduled or resent. Raises ValueError.
+    """
+
+_Entry = tuple[bytes, str, str, list[tuple[str, str]], list[tuple[int, str]], str, int, int, bytes]
+"""(message id, org, lane, tags, recipients as (index, address), site, attempts, due_at_us, record)
+"""
+
+def waiting(topic: str, values: Sequence[bytes]) -> list[_Entry | None]:
+    """Values of ``email.deferred`` or ``email.scheduled``; None for what cannot be decoded."""
+
+@final
+class Timers:
+    """When each message of a schedule is due; safe to share between threads."""
+
+    def __new__(cls) -> Self: ...
+    def __len__(self) -> int: ...
+    def set(self, partition: int, message_id: bytes, due_at_us: int) -> None:
+        """Set or move a time; raises ValueError unless the id has 16 bytes."""
+    def remove(self, message_id: bytes) -> None: ...
+    def forget(self, partition: int) -> None:
+        """Remove all of a partition."""
+    def due(self, now_us: int, most: int) -> list[tuple[int, list[bytes]]]:
+        """Up to ``most`` whose time has come, by partition, each once; they stay until removed or
+        set anew.
+        """
 
 _RoutingRecord = tuple[
     str, str, str, str, dict[str, str], str, str, list[tuple[str, str, str]], int, int
@@ -315,14 +359,22 @@ def encode_dead_letter(
     offset: int,
     at_us: int,
     value: bytes,
+    *,
+    key: bytes | None = None,
+    version: str = "",
+    policy_version: str = "",
 ) -> bytes:
-    """A record of ``email.dlq`` that holds ``value`` whole, with its message id if it has one."""
+    """A record of ``email.dlq`` that holds ``value`` whole, with its message id if it has one.
+
+    ``key``: of a compacted topic; ``version``: of the Postalynk that could not process it.
+    """
 
 def decode_dead_letter(value: bytes) -> dict[str, object]:
     """A record of ``email.dlq`` as a dict; raises ValueError.
 
     Keys: reason, detail, topic, source_partition and source_offset (where the record stood),
-    message_id (None when it has none), org, record (its bytes).
+    message_id (None when it has none), org, key (None unless its topic is compacted), version,
+    policy_version, record (its bytes).
     """
 
 @final
@@ -334,7 +386,8 @@ class EventColumns:
     def undecodable(self) -> list[tuple[str, int, int, str]]:
         """(topic, partition, offset, reason) of records that are no events."""
     def messages(self) -> dict[str, list[object]]:
-        """Columns of the accepted messages: id (bytes), org, accepted_at_us, expires_at_us, lane,
+        """Columns of the accepted messages: id (bytes), org, accepted_at_us, expires_at_us,
+        scheduled_at_us, lane,
         sender, to, cc, bcc, reply_to (JSON array texts), subject, tags (JSON object text),
         size_bytes, recipients (JSON array text), message_id_header.
         """
@@ -357,6 +410,15 @@ class Audit:
         """Take in records of ``email.send.*`` at or above the low-water mark."""
     def deferred(self, keys: Sequence[bytes]) -> None:
         """Take in live keys of ``email.deferred``."""
+    def scheduled(self, keys: Sequence[bytes]) -> None:
+        """Take in live keys of ``email.scheduled``."""
+    def save(self) -> bytes:
+        """What the events said so far, to go on with later."""
+    @staticmethod
+    def load(saved: bytes) -> Audit | None:
+        """Go on where `save` ended; None for other bytes."""
+    def forget(self, before_ms: int) -> dict[str, int]:
+        """Forget messages accepted before then that are all over; deliveries per state."""
     def dead(self, batch: RecordBatch) -> None:
         """Take in records of ``email.dlq``."""
     def result(self) -> tuple[int, dict[str, int], list[str], list[str]]:
@@ -397,6 +459,16 @@ class Engine:
         self, partition: int, keys: Sequence[bytes], values: Sequence[bytes | None]
     ) -> list[tuple[bytes, str]]:
         """Deferrals read back from the queue; returns (key, reason) of undecodable ones."""
+    def flush_deferred(self, keys: Sequence[bytes]) -> int:
+        """Let deferrals go at once; how many of these were waiting."""
+    def cancel_deferred(
+        self, partition: int, pairs: Sequence[tuple[bytes, bytes]], reason: str
+    ) -> int:
+        """End deferrals (key, value) that wait; how many did. Their outcomes come as all others."""
+    def add_deferred(self, partition: int, deferrals: Sequence[tuple[bytes, int]]) -> None:
+        """Start the timers (key, due_at_us) of deferrals that were made durable elsewhere."""
+    def crowded(self) -> list[int]:
+        """Partitions not worth reading on for now: their organizations hold half the room."""
     # route
     def routable(self, max_deliveries: int, timeout_ms: int) -> RouteBatch: ...
     def dispatch(

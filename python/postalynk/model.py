@@ -11,6 +11,7 @@ Lane = Literal["high", "normal", "bulk"]
 """Priority class; each has its own topic."""
 
 State = Literal[
+    "scheduled",
     "queued",
     "deferred",
     "delivered",
@@ -21,7 +22,8 @@ State = Literal[
     "dead_lettered",
     "in_doubt",
 ]
-"""Where a delivery stands; every one but queued, deferred and in_doubt is final."""
+"""Where a delivery stands; every one but scheduled, queued, deferred and in_doubt is
+final."""
 
 InDoubt = Literal["retry", "hold", "assume_delivered"]
 """What an organization wants done with an attempt whose end nobody knows (G2)."""
@@ -104,6 +106,8 @@ class AcceptedMessage(msgspec.Struct, frozen=True, kw_only=True):
     list_unsubscribe: str = ""
     feedback_id: str = ""
     dkim_expires_s: int = 0
+    scheduled_at_us: int = 0
+    """Not to be sent before; 0: at once."""
     raw: bytes = b""
     """A whole RFC 5322 message with CRLF line ends; empty: it is composed of the fields above."""
     ret: str = ""

@@ -207,6 +207,29 @@ class Policy(Section, frozen=True):
     """Organizations whose every decision is explained."""
 
 
+class RedriveRule(Section, frozen=True):
+    """Dead letters that a newer release puts back by itself."""
+
+    reason: str
+    """Of the letters."""
+    versions: str
+    """Releases that process them, such as ``>=1.4`` or ``>=1.4,<2``."""
+
+
+class DeadLetters(Section, frozen=True):
+    """What becomes of records that cannot be processed."""
+
+    max_run: int = 100
+    """So many in a row halt their partition until `postalynk dlq resume`; 0: no such limit."""
+    max_ratio: float = 0.1
+    """Such a share of the records lately read halts it, too; 1: no such limit."""
+    redrive: tuple[RedriveRule, ...] = ()
+    """After a release is deployed that is among ``versions``, letters with that ``reason`` from
+    releases that are not go back by themselves: ``[{reason = "…", versions = ">=1.4"}]``."""
+    redrive_per_s: float = 100.0
+    """How fast letters go back at most, by rule or by command."""
+
+
 class Control(Section, frozen=True):
     """Keys at rest, and how they change."""
 
@@ -236,6 +259,7 @@ class Settings(Section, frozen=True):
     delivery: Delivery = Delivery()
     tls_reports: TlsReports = TlsReports()
     policy: Policy = Policy()
+    dead_letters: DeadLetters = DeadLetters()
     control: Control = Control()
     directory: str = "."
     """Where relative paths start; set by `load`."""
@@ -343,6 +367,16 @@ def _check_shares(settings: Settings, refuse: Callable[[str, object, str], None]
             refuse("submission.trusted_networks", network, fix)
 
 
+def _check_letters(said: DeadLetters, refuse: Callable[[str, object, str], None]) -> None:
+    """Limits and pace of dead letters; the rules are read where they are applied."""
+    if not 0 < said.max_ratio <= 1:
+        refuse("dead_letters.max_ratio", said.max_ratio, "use a share up to 1")
+    if said.max_run < 0:
+        refuse("dead_letters.max_run", said.max_run, "use 0 or more")
+    if said.redrive_per_s <= 0:
+        refuse("dead_letters.redrive_per_s", said.redrive_per_s, "use above 0")
+
+
 def _check(settings: Settings) -> None:
     def refuse(key: str, value: object, fix: str) -> None:
         origin = settings.origins.get(key, "default")
@@ -377,5 +411,6 @@ def _check(settings: Settings) -> None:
         refuse("delivery.smart_host", settings.delivery.smart_host, "write host:port")
     if settings.delivery.signer not in {"auto", "aws-lc-rs", "multibuffer"}:
         refuse("delivery.signer", settings.delivery.signer, "use auto, aws-lc-rs or multibuffer")
+    _check_letters(settings.dead_letters, refuse)
     if settings.delivery.max_in_flight < 1:
         refuse("delivery.max_in_flight", settings.delivery.max_in_flight, "use 1 or more")

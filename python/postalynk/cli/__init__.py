@@ -22,6 +22,7 @@ def commands() -> "App":
         tls_report,
         trace,
         up,
+        waiting,
     )
     from postalynk.cli.app import app
 

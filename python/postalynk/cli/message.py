@@ -31,6 +31,9 @@ def tell(story: dict[str, Any]) -> None:
     out.print(f"{message['id']}  {printable(title)}", markup=False)
     began = datetime.fromisoformat(message["created_at"])
     out.print(f"{began:%Y-%m-%d %H:%M:%S} UTC  accepted, lane {message['priority']}", markup=False)
+    if message.get("scheduled_at"):
+        at = datetime.fromisoformat(message["scheduled_at"])
+        out.print(f"{at:%Y-%m-%d %H:%M:%S} UTC  to be sent at this time", markup=False)
     for delivery in story["deliveries"]:
         out.print(f"  {delivery['address']}: {delivery['state']}", markup=False)
         for event in delivery["events"]:

@@ -3,7 +3,7 @@
 from cyclopts import App
 
 from postalynk.cli.app import COMMON, Common, app
-from postalynk.cli.render import emit_json, err, out, table
+from postalynk.cli.render import emit_json, err, out, printable, table
 from postalynk.errors import ControlError
 from postalynk.service.operations import ask
 
@@ -19,7 +19,17 @@ def show(*, common: Common = COMMON) -> None:
         emit_json(state)
         return
     table(state["lanes"], ["lane", "waiting", "oldest_age_s"], empty="No lanes.")
-    out.print(f"\ndeferred {state['deferred']}, in flight {state['in_flight']}")
+    out.print(
+        f"\ndeferred {state['deferred']}, scheduled {state['scheduled']}, "
+        f"in flight {state['in_flight']}"
+    )
+    for halted in state["halted"]:
+        out.print(
+            f"\npartition {halted['partition']} is halted, {halted['held']} records held: "
+            f"{printable(halted['why'])}\n  look at `postalynk dlq ls`, mend the cause, then "
+            f"`postalynk dlq resume --partition {halted['partition']}`",
+            markup=False,
+        )
     for noun in ("organizations", "sites"):
         rows = [{noun[:-1]: name, "in_flight": n} for name, n in state[noun].items()]
         if rows:
@@ -28,9 +38,17 @@ def show(*, common: Common = COMMON) -> None:
 
 
 @app.command
-def audit(*, common: Common = COMMON) -> int:
-    """Account for every accepted delivery; exit status 1 unless nothing is lost or doubled."""
-    report = ask(common.settings(), "audit", timeout_s=600.0)
+def audit(*, full: bool = False, common: Common = COMMON) -> int:
+    """Account for every accepted delivery; exit status 1 unless nothing is lost or doubled.
+
+    It reads the events since the last audit; what those before said is kept beside the queue.
+
+    Parameters
+    ----------
+    full
+        Read all events there are.
+    """
+    report = ask(common.settings(), "audit", timeout_s=600.0, is_full=full)
     clean = not report["unaccounted"] and not report["twice"]
     if common.json:
         emit_json(report)

@@ -1,10 +1,34 @@
-"""The one file of this room that calls the engine: keys, their records, the form of a domain."""
+"""The one file of this room that calls the engine: keys, domains, what waits in the queue."""
 
 from __future__ import annotations
 
-from postalynk._engine import dkim_generate, dkim_publishes, dkim_record, parse_address
+from postalynk._engine import (
+    EventColumns,
+    Timers,
+    dkim_generate,
+    dkim_publishes,
+    dkim_record,
+    encode_event,
+    encode_scheduled,
+    parse_address,
+    partition_of,
+    routing_records,
+    waiting,
+)
 
-__all__ = ["dkim_generate", "dkim_record", "is_shown", "normal_domain"]
+__all__ = [
+    "EventColumns",
+    "Timers",
+    "dkim_generate",
+    "dkim_record",
+    "encode_event",
+    "encode_scheduled",
+    "is_shown",
+    "normal_domain",
+    "partition_of",
+    "routing_records",
+    "waiting",
+]
 
 
 def normal_domain(text: str) -> str:

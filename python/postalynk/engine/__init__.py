@@ -12,6 +12,8 @@ from postalynk.engine.native import (
     choose_signing,
     decode_dead_letter,
     encode_dead_letter,
+    encode_deferral,
+    encode_event,
     open_engine,
 )
 from postalynk.engine.settings import EngineSettings
@@ -25,5 +27,7 @@ __all__ = [
     "choose_signing",
     "decode_dead_letter",
     "encode_dead_letter",
+    "encode_deferral",
+    "encode_event",
     "open_engine",
 ]

@@ -22,6 +22,8 @@ from postalynk._engine import (
     SigningLanes,
     decode_dead_letter,
     encode_dead_letter,
+    encode_deferral,
+    encode_event,
 )
 from postalynk.engine.settings import EngineSettings
 from postalynk.errors import EngineError
@@ -37,6 +39,8 @@ __all__ = [
     "choose_signing",
     "decode_dead_letter",
     "encode_dead_letter",
+    "encode_deferral",
+    "encode_event",
     "open_engine",
 ]
 

@@ -23,6 +23,8 @@ from postalynk.ingest.border import encode_messages
 from postalynk.observability import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from postalynk.model import AcceptedMessage
     from postalynk.observability import Metrics
     from postalynk.queue.protocol import Append, Queue
@@ -34,6 +36,7 @@ MAX_ROUND_BYTES = 16_000_000
 as in its request, and the queue takes 128 MiB at once: what could exceed that is larger than this,
 so it is alone in its round and fails nobody else."""
 ALONG_DELAY_S = 1.0
+SCHEDULED = "email.scheduled"
 
 
 class _Work:
@@ -57,8 +60,15 @@ class _Work:
 class Acceptor:
     """Makes accepted messages durable; belongs to one event loop."""
 
-    def __init__(self, queue: Queue, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        metrics: Metrics,
+        accepted: Callable[[Sequence[AcceptedMessage]], None] = lambda _messages: None,
+    ) -> None:
+        """``accepted`` is told, from the thread that appends, of messages that are durable now."""
         self._queue = queue
+        self._accepted = accepted
         self._metrics = metrics
         self._waiting: deque[_Work] = deque()
         self._along: list[Append] = []
@@ -141,13 +151,22 @@ class Acceptor:
                 appends.extend(work.appends)
         if not appends:
             return failed
+        scheduled = [append for append in appends if append[0] == SCHEDULED]
         try:
+            if scheduled:
+                # Apart and first: one append makes records durable before upserts, and an ACCEPTED
+                # event must not speak of a message that nothing holds.
+                self._queue.append(scheduled)
+                appends = [append for append in appends if append[0] != SCHEDULED]
             self._queue.append(appends)
         except Exception:
             # Whether it was stored is unknown to the caller: 503, and the key settles it later.
             log.exception("the append failed", appends=len(appends))
             return set(works)
-        self._count([m for work in works if work not in failed for m in work.messages])
+        durable = [m for work in works if work not in failed for m in work.messages]
+        self._count(durable)
+        if scheduled:
+            self._accepted(durable)
         return failed
 
     def _count(self, messages: list[AcceptedMessage]) -> None:

@@ -5,6 +5,7 @@
 | ``POST /emails``, ``/emails/batch`` | see `intake` |
 | ``GET /emails/{id}`` | the message and its deliveries: from the projection, or if just accepted |
 | ``GET /emails/{id}/events`` | its events; ``?after=CURSOR&limit=N`` |
+| ``PATCH /emails/{id}``, ``POST /emails/{id}/cancel`` | see `schedule` |
 | ``/templates``, ``/templates/{id}`` | see `templates` |
 | ``GET /healthz`` | 200 while the process serves |
 | ``GET /readyz`` | 200 when mail is taken and sent, with every check; else 503 |
@@ -38,6 +39,7 @@ from postalynk.ingest.idempotency import Idempotency
 from postalynk.ingest.intake import Intake, IntakeParts, Scope, Send, authenticate
 from postalynk.ingest.judge import Judge
 from postalynk.ingest.recent import Recent
+from postalynk.ingest.schedule import ScheduleRoutes, Scheduling
 from postalynk.ingest.templates import TemplateRoutes, TemplateWriter
 from postalynk.ingest.templates import response as _response
 from postalynk.observability import get_logger
@@ -85,6 +87,7 @@ class IngestContext:
     readiness: Callable[[], Readiness]
     metrics: Metrics
     templates: TemplateWriter
+    scheduling: Scheduling
     settings: Api = field(default_factory=Api)
     policies: Callable[[], Policies] | None = None
     """The policy in force, whose `accept` is asked; None: there is none."""
@@ -98,8 +101,8 @@ class IngestContext:
 
 def intake_parts(context: IngestContext) -> IntakeParts:
     """What the accept routes and SMTP submission share: one acceptor, one set of keys."""
-    acceptor = Acceptor(context.queue, context.metrics)
     policies, metrics = context.policies, context.metrics
+    acceptor = Acceptor(context.queue, context.metrics, context.scheduling.accepted)
     return IntakeParts(
         directory=context.directory,
         acceptor=acceptor,
@@ -123,10 +126,12 @@ def build_app(context: IngestContext, parts: IntakeParts | None = None) -> App:
     intake = Intake(parts)
     reading = _Reading(context, parts)
     templates = TemplateRoutes(context.directory, context.templates, parts.budget, context.clock)
+    schedule = ScheduleRoutes(context.directory, context.scheduling, parts.budget, context.clock)
     pages = Starlette(
         routes=[
             Route("/emails/{id}", reading.message, methods=["GET"]),
             Route("/emails/{id}/events", reading.events, methods=["GET"]),
+            *schedule.routes(),
             *templates.routes(),
             Route("/healthz", reading.healthz, methods=["GET"]),
             Route("/readyz", reading.readyz, methods=["GET"]),

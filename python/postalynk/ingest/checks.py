@@ -185,6 +185,13 @@ def in_future(at_us: int, now_us: int) -> int:
     return at_us
 
 
+def before_expiry(scheduled_at_us: int, expires_at_us: int) -> int:
+    """A time to send that comes before the message's end, if it has one (0: it has none)."""
+    if expires_at_us and scheduled_at_us >= expires_at_us:
+        raise Flaw("is not before expires_at", "let it expire later, or send it sooner")
+    return scheduled_at_us
+
+
 def content(value: str | list[int]) -> bytes:
     """Octets from base64 (line breaks and missing padding are forgiven) or a list of numbers."""
     try:

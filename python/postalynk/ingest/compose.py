@@ -131,12 +131,17 @@ class Composer:
         expires_at_us = 0
         if request.expires_at is not None:
             expires_at_us = checks.in_future(checks.to_us(request.expires_at), self.now_us)
+        scheduled_at_us = 0
+        if request.scheduled_at is not None:
+            scheduled_at_us = checks.in_future(checks.to_us(request.scheduled_at), self.now_us)
+            checks.before_expiry(scheduled_at_us, expires_at_us)
         organization = self.organization
         return AcceptedMessage(
             id=message_id,
             org=organization.id,
             accepted_at_us=self.now_us,
             expires_at_us=expires_at_us,
+            scheduled_at_us=scheduled_at_us,
             lane=request.priority or "normal",
             reverse_path=mailbox.address,
             recipients=envelope(to, cc, bcc),
@@ -197,9 +202,8 @@ def given(check: Callable[[T], T], value: T | None, absent: T) -> T:
 
 def refuse_unavailable(request: EmailRequest) -> None:
     """Refuse fields that are known but not built: ignoring one would send the wrong thing."""
-    for name in ("scheduled_at", "topic_id"):
-        if getattr(request, name) is not None:
-            raise Flaw(UNAVAILABLE[name], "leave it out")
+    if request.topic_id is not None:
+        raise Flaw(UNAVAILABLE["topic_id"], "leave it out")
 
 
 def envelope(to: list[Mailbox], cc: list[Mailbox], bcc: list[Mailbox]) -> list[str]:

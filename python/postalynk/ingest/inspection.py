@@ -36,7 +36,16 @@ MAX_PROBLEMS = 1000
 
 FIELDS = (
     *("from", "to", "cc", "bcc", "reply_to", "subject", "html", "text", "headers", "attachments"),
-    *("tags", "priority", "expires_at", "template", "auto_text", "calendar", "list_unsubscribe"),
+    *(
+        "tags",
+        "priority",
+        "expires_at",
+        "scheduled_at",
+        "template",
+        "auto_text",
+        "calendar",
+        "list_unsubscribe",
+    ),
     *("feedback_id", "dkim_expires_s"),
 )
 ATTACHMENT_FIELDS = ("content", "filename", "content_type", "content_id", "inline_content_id")
@@ -97,7 +106,8 @@ class Inspection:
         self._attachments(item.get("attachments"), f"{prefix}attachments")
         self._tags(item.get("tags"), f"{prefix}tags")
         self._priority(item.get("priority"), f"{prefix}priority")
-        self._text(item.get("expires_at"), f"{prefix}expires_at", self._expiry)
+        expires_at_us = self._text(item.get("expires_at"), f"{prefix}expires_at", self._instant)
+        self._schedule(item.get("scheduled_at"), f"{prefix}scheduled_at", expires_at_us or 0)
         return self.problems[first:]
 
     def refuse(self, at: str, message: str, fix: str) -> None:
@@ -283,7 +293,12 @@ class Inspection:
             fix = f"use {', '.join(get_args(Lane))}"
             self._add(field, shown(value), "is no priority", fix)
 
-    def _expiry(self, text: str) -> int:
+    def _schedule(self, value: object, field: str, expires_at_us: int) -> None:
+        at_us = self._text(value, field, self._instant)
+        if at_us is not None:
+            self._run(lambda: checks.before_expiry(at_us, expires_at_us), field, value)
+
+    def _instant(self, text: str) -> int:
         return checks.in_future(checks.instant_us(text), self._composer.now_us)
 
     # --- building blocks ------------------------------------------------------------------------

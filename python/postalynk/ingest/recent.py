@@ -20,7 +20,7 @@ CAPACITY = 20_000
 """Messages: some seconds at the design's peak, about 30 MB."""
 
 Lists = tuple[list["Mailbox"], list["Mailbox"], list["Mailbox"], list["Mailbox"]]
-Entry = tuple[str, int, "Mailbox", Lists, str, list[tuple[str, str]], list[str], str, str]
+Entry = tuple[str, int, "Mailbox", Lists, str, list[tuple[str, str]], list[str], str, str, int]
 
 
 class Recent:
@@ -37,7 +37,7 @@ class Recent:
             lists = (m.to, m.cc, m.bcc, m.reply_to)
             entry = (
                 *(m.org, m.accepted_at_us, m.from_, lists, m.subject, m.tags, m.recipients),
-                *(m.lane, m.message_id),
+                *(m.lane, m.message_id, m.scheduled_at_us),
             )
             entries[m.id] = entry
         while len(entries) > self._capacity:
@@ -48,8 +48,9 @@ class Recent:
         entry = self._entries.get(id_)
         if entry is None or entry[0] != org:
             return None
-        _, at_us, sender, lists, subject, tags, recipients, lane, message_id = entry
+        _, at_us, sender, lists, subject, tags, recipients, lane, message_id, due = entry
         to, cc, bcc, reply_to = lists
+        state = "scheduled" if due else "queued"
         return {
             "object": "email",
             "id": uuid_text(id_),
@@ -60,12 +61,13 @@ class Recent:
             "reply_to": [shown(m) for m in reply_to],
             "subject": subject,
             "created_at": _time(at_us),
-            "last_event": "queued",
+            "scheduled_at": _time(due) if due else None,
+            "last_event": state,
             "tags": [{"name": name, "value": value} for name, value in tags],
             "priority": lane,
             "message_id": message_id,
             "deliveries": [
-                {"recipient": index, "address": address, "state": "queued", "attempts": 0}
+                {"recipient": index, "address": address, "state": state, "attempts": 0}
                 for index, address in enumerate(recipients)
             ],
         }

@@ -11,7 +11,6 @@ from postalynk.ingest.checks import Instant
 MAX_BATCH = 1000
 
 UNAVAILABLE = {
-    "scheduled_at": "sending at a later time is not available yet",
     "topic_id": "topics are not available yet",
     "path": "fetching attachments from a URL is not available",
 }
@@ -69,7 +68,8 @@ class EmailRequest(
     tags: list[TagRequest] | None = None
     priority: Literal["high", "normal", "bulk"] | None = None
     expires_at: Instant | None = None
-    scheduled_at: Any = None
+    scheduled_at: Instant | None = None
+    """When to send it; Resend also takes words such as "in 1 hour", which are refused here."""
     template: TemplateRequest | None = None
     auto_text: bool | None = None
     """False: HTML alone gets no plain-text part; nor with an empty text, as in Resend."""

@@ -45,6 +45,19 @@ class Metrics:
         self.dead_letters = Counter(
             "postalynk_dead_letters", "Records put into email.dlq", ["reason"], registry=r
         )
+        # Rises by an operator's hand, or by a rule after a release.
+        self.dead_letters_redriven = Counter(
+            "postalynk_dead_letters_redriven", "Dead letters put back", ["by"], registry=r
+        )
+        self.dead_letters_dropped = Counter(
+            "postalynk_dead_letters_dropped", "Dead letters given up", registry=r
+        )
+        # Any: nothing of that partition is sent; `postalynk queue` says why.
+        self.halted_partitions = Gauge(
+            "postalynk_halted_partitions",
+            "Partitions that stand still because their records cannot be processed",
+            registry=r,
+        )
         # Mostly 1 under load: batching does not work and the CPU cost per message rises.
         self.batch_size = Histogram(
             "postalynk_batch_size",

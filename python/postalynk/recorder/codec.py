@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from postalynk import __version__
 from postalynk._engine import EventColumns, RecordBatch, encode_dead_letter
 
 if TYPE_CHECKING:
@@ -23,5 +24,7 @@ class RecordCodec:
     def dead_letter(self, row: Row, reason: str, detail: str, at_us: int) -> Append:
         """The record of ``email.dlq`` that holds ``row`` whole."""
         topic, partition, offset, _, value = row
-        letter = encode_dead_letter(reason, detail, topic, partition, offset, at_us, value)
+        letter = encode_dead_letter(
+            reason, detail, topic, partition, offset, at_us, value, version=__version__
+        )
         return "email.dlq", partition, None, letter

@@ -1,20 +1,10 @@
-"""What the queue alone can tell an operator: the audit and its depth.
-
-All of it reads the log, so it works while PostgreSQL is down and also when nothing runs but the
-command itself.
-
-**Why the audit never cries wolf on a live system.** It reads, in this order: the committed
-low-water marks, the keys of ``email.deferred``, ``email.events`` to the end it has then, and last
-``email.send.*`` from those marks to the end. A delivery that moves on meanwhile is found in the
-place it moved to, since an event is durable before its deferral, a deferral before its mark.
-"""
+"""What the queue alone can tell of itself: its depth, and reading stretches of it."""
 
 import time
 from collections.abc import Iterator
 
 import msgspec
 
-from postalynk.engine import Audit
 from postalynk.queue.native import RecordBatch
 from postalynk.queue.protocol import Position, Queue
 
@@ -25,44 +15,12 @@ _PAGE = 2_000
 _PAGE_BYTES = 16 << 20
 
 
-class AuditReport(msgspec.Struct, frozen=True):
-    """G1 in numbers: deliveries accepted, how many in each state, and the two lists of shame."""
-
-    accepted: int
-    states: dict[str, int]
-    unaccounted: list[str]
-    twice: list[str]
-
-    @property
-    def is_clean(self) -> bool:
-        """Nothing lost, nothing delivered twice without a label."""
-        return not self.unaccounted and not self.twice
-
-
 class LaneDepth(msgspec.Struct, frozen=True):
     """How much of one lane is not finished."""
 
     lane: str
     waiting: int
     oldest_age_s: float
-
-
-def audit(queue: Queue) -> AuditReport:
-    """Account for every accepted delivery; see the module's text for why the order matters."""
-    marks = low_water_marks(queue)
-    account = Audit()
-    for partition in range(queue.partitions):
-        after: bytes | None = None
-        while page := queue.compacted("email.deferred", partition, after):
-            account.deferred([key for key, _ in page])
-            after = page[-1][0]
-    for batch in read(queue, ("email.events",), {}):
-        account.events(batch)
-    for batch in read(queue, SEND_TOPICS, marks):
-        account.pending(batch)
-    for batch in read(queue, ("email.dlq",), {}):
-        account.dead(batch)
-    return AuditReport(*account.result())
 
 
 def low_water_marks(queue: Queue) -> dict[Position, int]:
@@ -95,6 +53,17 @@ def depth(queue: Queue) -> list[LaneDepth]:
                 oldest = min(oldest, appended if appended is not None else now_us)
         lanes.append(LaneDepth(lane, waiting, round((now_us - oldest) / 1e6, 3)))
     return lanes
+
+
+def live_keys(queue: Queue, topic: str) -> int:
+    """How many keys a compacted topic has."""
+    count = 0
+    for partition in range(queue.partitions):
+        after: bytes | None = None
+        while page := queue.compacted(topic, partition, after):
+            count += len(page)
+            after = page[-1][0]
+    return count
 
 
 def read_since(queue: Queue, topics: tuple[str, ...], since_us: int) -> Iterator[RecordBatch]:

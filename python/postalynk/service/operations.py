@@ -25,65 +25,71 @@ from postalynk.policy import Pools
 from postalynk.queue import open_queue
 from postalynk.queue.native import EmbeddedQueue
 from postalynk.recorder.projection import Recorder
-from postalynk.service import accounting, dead_letter, policies, replaying, tls_report
+from postalynk.service import accounting, policies, queue_operations, replaying, tls_report
 from postalynk.service.canary import CanaryWatch
 from postalynk.service.client import Client, control_directory
+from postalynk.service.queue_operations import LiveQueueOperations, QueueOperations
 from postalynk.service.rotation import key_waits
 from postalynk.settings import Settings, TlsReports
 from postalynk.storage.hot.reader import HotReader
 from postalynk.worker.parts import Parts
 from postalynk.worker.pipeline import Worker
 
-NAMES = frozenset(
-    {
-        "add_domain",
-        "advance_keys",
-        "audit",
-        "create_key",
-        "create_organization",
-        "dead_letters",
-        "deploy_policy",
-        "explain_policy",
-        "domain_setup",
-        "list_domains",
-        "list_organizations",
-        "list_policies",
-        "list_pools",
-        "list_sources",
-        "policy_files",
-        "promote_policy",
-        "queue_state",
-        "redrive",
-        "replay_policy",
-        "roll_back_policy",
-        "rotate_domain",
-        "set_pool",
-        "set_source",
-        "show_domain",
-    }
+NAMES = (
+    frozenset(
+        {
+            "add_domain",
+            "advance_keys",
+            "create_key",
+            "create_organization",
+            "deploy_policy",
+            "explain_policy",
+            "domain_setup",
+            "list_domains",
+            "list_organizations",
+            "list_policies",
+            "list_pools",
+            "list_sources",
+            "policy_files",
+            "promote_policy",
+            "replay_policy",
+            "roll_back_policy",
+            "rotate_domain",
+            "set_pool",
+            "set_source",
+            "show_domain",
+        }
+    )
+    | queue_operations.NAMES
 )
 """Operations that need no running process."""
 
-LIVE_NAMES = NAMES | {
-    "drain",
-    "process_state",
-    "tls_reports",
-    "trace_close",
-    "trace_open",
-    "trace_read",
-    "why",
-}
+LIVE_NAMES = (
+    NAMES
+    | queue_operations.LIVE_NAMES
+    | {
+        "drain",
+        "process_state",
+        "tls_reports",
+        "trace_close",
+        "trace_open",
+        "trace_read",
+        "why",
+    }
+)
 
 
-class Operations:
+class Operations(QueueOperations):
     """Operations over the queue and the control state in it."""
 
     def __init__(
         self, queue: EmbeddedQueue, control: Control, settings: Settings | None = None
     ) -> None:
+        settings = settings or Settings()
+        super().__init__(queue, settings, control_directory(settings))
         self._queue = queue
         self._control = control
-        self._engine_settings = _limits_json(settings or Settings())
+        self._engine_settings = _limits_json(settings)
 
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
         """Carry out one operation by name; raises ControlError for an unknown one."""
@@ -246,34 +252,6 @@ class Operations:
         """Code and tables of a deployed version, of the one in force when none is named."""
         return policies.sent(policies.deployed(self._control.directory, version))
 
-    def audit(self) -> accounting.AuditReport:
-        """G1, checked."""
-        return accounting.audit(self._queue)
-
-    def dead_letters(self, reason: str | None, org: str | None) -> list[dead_letter.Letter]:
-        """What could not be processed."""
-        return dead_letter.letters(self._queue, reason=reason, org=org)
-
-    def redrive(self, reason: str | None, org: str | None, is_dry_run: bool) -> dead_letter.Redrive:
-        """Put dead letters back."""
-        return dead_letter.redrive(self._queue, reason=reason, org=org, is_dry_run=is_dry_run)
-
-    def queue_state(self) -> dict[str, Any]:
-        """Depth per lane; organizations and sites are known only while a worker runs."""
-        deferred = 0
-        for partition in range(self._queue.partitions):
-            after: bytes | None = None
-            while page := self._queue.compacted("email.deferred", partition, after):
-                deferred += len(page)
-                after = page[-1][0]
-        return {
-            "lanes": accounting.depth(self._queue),
-            "deferred": deferred,
-            "in_flight": 0,
-            "organizations": {},
-            "sites": {},
-        }
-
 
 @dataclass(frozen=True)
 class LiveParts:
@@ -289,7 +267,7 @@ class LiveParts:
     started_s: float = field(default_factory=time.monotonic)
 
 
-class LiveOperations(Operations):
+class LiveOperations(LiveQueueOperations, Operations):
     """`Operations`, and what needs worker or PostgreSQL; from any thread but the loop's."""
 
     names = LIVE_NAMES
@@ -297,7 +275,8 @@ class LiveOperations(Operations):
     def __init__(
         self, queue: EmbeddedQueue, control: Control, live: LiveParts, settings: Settings
     ) -> None:
-        super().__init__(queue, control, settings)
+        Operations.__init__(self, queue, control, settings)
+        LiveQueueOperations.__init__(self, live.parts)
         self._live = live
 
     def queue_state(self) -> dict[str, Any]:
@@ -306,9 +285,11 @@ class LiveOperations(Operations):
         return {
             "lanes": accounting.depth(self._queue),
             "deferred": self._live.parts.engine.deferred(),
+            "scheduled": len(self._live.parts.schedule),
             "in_flight": self._live.parts.engine.in_flight(),
             "organizations": snapshot["organizations"],
             "sites": snapshot["sites"],
+            "halted": [halted._asdict() for halted in self._live.parts.halts.halted()],
         }
 
     def list_policies(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -37,10 +37,12 @@ from postalynk.service import accounting
 from postalynk.service.canary import CanaryWatch
 from postalynk.service.client import SOCKET_NAME, control_directory
 from postalynk.service.control_app import control_app
+from postalynk.service.dead_letter import Letter, Pace, Redrive
 from postalynk.service.listener import Listener, bind, bind_unix
 from postalynk.service.metrics_app import metrics_app
 from postalynk.service.operations import LiveOperations, LiveParts, open_control
 from postalynk.service.policies import PolicySwitch
+from postalynk.service.redriving import AutomaticRedrive
 from postalynk.service.rotation import KeyRotation
 from postalynk.service.tls_sender import TlsReportSender
 from postalynk.settings import Settings
@@ -160,6 +162,7 @@ class Process:
             ),
             settings,
         )
+        self._mind_letters(opened, queue, parts)
         parts.metrics.watch_queue(
             lambda: [QueueDepth(d.lane, d.waiting, d.oldest_age_s) for d in accounting.depth(queue)]
         )
@@ -174,6 +177,7 @@ class Process:
                 readiness=partial(_readiness, worker, recorder),
                 metrics=parts.metrics,
                 templates=control,
+                scheduling=parts.schedule,
                 settings=settings.api,
                 policies=lambda: parts.policies,
                 policy_faults=parts.faults,
@@ -198,6 +202,18 @@ class Process:
             server.open()
             opened.push_async_callback(server.close)
             self._progress(f"SMTP submission on {', '.join(submission.addresses)}")
+
+    def _mind_letters(self, opened: AsyncExitStack, queue: EmbeddedQueue, parts: Parts) -> None:
+        """Show halted partitions; put back dead letters that this release is known to process."""
+        parts.metrics.halted_partitions.set_function(lambda: len(parts.halts.halted()))
+
+        def put_back(chosen: Sequence[Letter], pace: Pace) -> Redrive:
+            return self.operations.put_back(chosen, "rule", pace, is_dry_run=False)
+
+        job = AutomaticRedrive(queue, self._settings.dead_letters, put_back)
+        running = asyncio.create_task(job.run())
+        running.add_done_callback(self._task_ended)
+        opened.push_async_callback(job.stop, running)
 
     def _start_daily(
         self, opened: AsyncExitStack, queue: EmbeddedQueue, control: Control, engine: Engine
@@ -314,12 +330,14 @@ async def _watch(canary: CanaryWatch) -> None:
 
 def _readiness(worker: Worker, recorder: Recorder) -> Readiness:
     is_working = worker.alive()
+    halted = len(worker.halts.halted())
     is_projecting = recorder.progress.is_connected
     return Readiness(
         is_ready=is_working,
         checks={
             "queue": "ok",
             "worker": "ok" if is_working else "stopped",
+            "partitions": f"{halted} halted, see `postalynk queue`" if halted else "ok",
             "postgresql": "ok" if is_projecting else "out of reach; mail goes on",
         },
     )

@@ -4,6 +4,8 @@
 low lane must not take the room a high one needs, so normal mail leaves the last tenth and bulk
 mail the last quarter to what is more urgent: their partitions are paused, and polled no further,
 until there is room again.
+A partition is also left for a while when its organization holds half of the engine's room, and
+until an operator resumes it when too many of its records cannot be processed (`halt`).
 **Invariant.** The ends of ``email.events`` are read before the poll: nothing about its records
 stands before them, so the engine may note them with a commit.
 """
@@ -16,7 +18,7 @@ from postalynk.worker.dead import Dead, bury
 from postalynk.worker.parts import EVENTS, LANES
 
 if TYPE_CHECKING:
-    from postalynk.queue.protocol import Consumer
+    from postalynk.queue.protocol import Consumer, Position
     from postalynk.worker.parts import Parts
 
 # Records have one delivery per recipient, so a poll may overshoot the room; not by much.
@@ -36,30 +38,41 @@ class Consume:
     def __init__(self, parts: Parts, consumer: Consumer) -> None:
         self._parts = parts
         self._consumer = consumer
-        self._paused: set[str] = set()
+        self._paused: set[Position] = set()
 
     def once(self, room: int) -> int:
         """Admit up to ``room`` records; how many there were."""
-        self._prefer_lanes(room)
+        self._bury(self._parts.halts.released())
+        self._pause(room)
         offsets = self._parts.queue.offsets(EVENTS)
         batch = self._consumer.poll(min(room, MAX_RECORDS), MAX_BYTES, WAIT_MS)
         if not len(batch):
             return 0
         ends = {partition: end for partition, (_, end) in enumerate(offsets)}
         dead = [Dead(*entry) for entry in self._parts.engine.admit(batch, ends)]
-        if dead:
-            bury(self._parts, dead)
-            self._parts.engine.discarded([(d.topic, d.partition, d.offset) for d in dead])
+        self._bury(self._parts.halts.judge(dead, batch.next_offsets()))
         self._parts.metrics.batch_size.labels(step="consume").observe(len(batch))
         return len(batch)
 
-    def _prefer_lanes(self, room: int) -> None:
+    def _bury(self, dead: list[Dead]) -> None:
+        if dead:
+            bury(self._parts, dead)
+            self._parts.engine.discarded([(d.topic, d.partition, d.offset) for d in dead])
+
+    def _pause(self, room: int) -> None:
+        """Leave what is not to be read now, and go on with what was left."""
         partitions = range(self._parts.queue.partitions)
-        for topic, reserved in _RESERVED.items():
-            is_full = room <= reserved * self._parts.options.max_in_flight
-            if is_full and topic not in self._paused:
-                self._paused.add(topic)
-                self._consumer.pause([(topic, partition) for partition in partitions])
-            elif not is_full and topic in self._paused:
-                self._paused.discard(topic)
-                self._consumer.resume([(topic, partition) for partition in partitions])
+        most = self._parts.options.max_in_flight
+        wanted = {
+            (topic, partition)
+            for topic, reserved in _RESERVED.items()
+            if room <= reserved * most
+            for partition in partitions
+        }
+        left = {*self._parts.engine.crowded(), *(h.partition for h in self._parts.halts.halted())}
+        wanted |= {(topic, partition) for topic in LANES for partition in left}
+        if newly := wanted - self._paused:
+            self._consumer.pause(sorted(newly))
+        if freed := self._paused - wanted:
+            self._consumer.resume(sorted(freed))
+        self._paused = wanted

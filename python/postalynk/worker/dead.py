@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from postalynk import __version__
 from postalynk.engine import encode_dead_letter
 from postalynk.observability import get_logger
 from postalynk.worker.parts import DEAD_LETTERS
@@ -27,6 +28,8 @@ class Dead(NamedTuple):
     offset: int
     detail: str
     value: bytes
+    key: bytes | None = None
+    """Of a compacted topic."""
 
 
 def bury(parts: Parts, dead: Sequence[Dead], then: Sequence[Append] = ()) -> None:
@@ -36,8 +39,19 @@ def bury(parts: Parts, dead: Sequence[Dead], then: Sequence[Append] = ()) -> Non
     """
     at_us = parts.clock()
     letters: list[Append] = []
-    for topic, partition, offset, detail, value in dead:
-        letter = encode_dead_letter(UNDECODABLE, detail, topic, partition, offset, at_us, value)
+    for topic, partition, offset, detail, value, key in dead:
+        letter = encode_dead_letter(
+            UNDECODABLE,
+            detail,
+            topic,
+            partition,
+            offset,
+            at_us,
+            value,
+            key=key,
+            version=__version__,
+            policy_version=parts.policies.version,
+        )
         letters.append((DEAD_LETTERS, partition, None, letter))
         log.error("dead letter", topic=topic, partition=partition, offset=offset, reason=detail)
     parts.queue.append(letters)

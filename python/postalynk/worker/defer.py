@@ -38,7 +38,7 @@ class Defer:
             by_key = dict(zip(keys, values, strict=True))
             # No offset: a compacted topic has none. The tombstone ends the deferral.
             dead = [
-                Dead(DEFERRED, partition, 0, reason, by_key[key] or b"")
+                Dead(DEFERRED, partition, 0, reason, by_key[key] or b"", key)
                 for key, reason in bad.items()
             ]
             bury(self._parts, dead, [(DEFERRED, partition, key, None) for key in bad])

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from postalynk.control.schedule import Schedule
 from postalynk.observability import Metrics
 from postalynk.routing.budget import MEMORY_BYTES
+from postalynk.worker.halt import Halts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 GROUP: Final = "worker"
 EVENTS: Final = "email.events"
 DEFERRED: Final = "email.deferred"
+SCHEDULED: Final = "email.scheduled"
 DEAD_LETTERS: Final = "email.dlq"
 LANES: Final = ("email.send.high", "email.send.normal", "email.send.bulk")
 """The lanes' topics, the most urgent first."""
@@ -45,6 +48,10 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Where deliveries go whose policy failed (G4)."""
     commit_every_s: float = 1.0
     """Offsets lag by as much, and so does what a crash makes the next start read again."""
+    dead_run: int = 100
+    """So many records in a row that cannot be processed halt their partition; 0: never."""
+    dead_ratio: float = 0.1
+    """As such a share of the records lately read does."""
     fence_after_s: float = 45.0
     """Kafka's session timeout: after as long without a commit, others may own our partitions."""
 
@@ -57,6 +64,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
             memory_bytes=settings.policy.memory_bytes,
             explain_one_in=settings.policy.explain_one_in,
             explain_organizations=frozenset(settings.policy.explain_organizations),
+            dead_run=settings.dead_letters.max_run,
+            dead_ratio=settings.dead_letters.max_ratio,
         )
 
 
@@ -79,5 +88,14 @@ class Parts:
     """Version → how often its hooks but `route` failed, since a canary's trial began."""
     clock: Callable[[], int] = wall_us
     """Now, in microseconds since the Unix epoch."""
+    schedule: Schedule = field(init=False)
+    """Messages that wait for a time of their own; shared with whoever accepts, moves, cancels."""
     on_failure: Callable[[BaseException], None] = lambda _error: None
     """Called once, from the thread that failed; the owner then ends the process."""
+
+    halts: Halts = field(init=False)
+    """Partitions that stand still because too many of their records cannot be processed."""
+
+    def __post_init__(self) -> None:
+        self.halts = Halts(self.options.dead_run, self.options.dead_ratio)
+        self.schedule = Schedule(self.queue, self.clock)

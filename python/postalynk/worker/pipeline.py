@@ -5,7 +5,8 @@ thousands a second and over any crash.
 **Model.** A step a file, a thread a step; each hands batches on through the engine and blocks
 there without the GIL. Sending itself is the engine's.
 
-    consume   lanes' records → engine        (`consume`, and `defer` for what is due again)
+    consume   lanes' records → engine        (`consume`, `defer` for what is due again, and
+              `schedule` for what waits for a time of its own)
     route     deliveries → policy → engine   (`route`; `budget` interrupts a policy that loops)
     send      the engine, in Rust
     record    outcomes → events, deferrals   (`record`)
@@ -37,10 +38,12 @@ from postalynk.worker.parts import GROUP, LANES
 from postalynk.worker.record import Record
 from postalynk.worker.restore import restore
 from postalynk.worker.route import RouteStep
+from postalynk.worker.schedule import PACE_S, ScheduleStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from postalynk.worker.halt import Halts
     from postalynk.worker.parts import Parts
 
 log = get_logger(__name__)
@@ -68,6 +71,7 @@ class Worker:
         )
         self._consume = Consume(parts, self._consumer)
         self._defer = Defer(parts)
+        self._schedule = ScheduleStep(parts)
         limits = Limits(parts, self._budgets[0])
         self._route = RouteStep(parts, self._budgets[0], self._fence, limits.refresh)
         self._shape = ShapeStep(parts, self._budgets[2])
@@ -84,7 +88,9 @@ class Worker:
     def start(self) -> None:
         """Restore, then start the steps. Raises what the queue or the engine raises."""
         restore(self._parts, self._consumer)
+        self._schedule.restore()
         self._spawn("consume", self._consume_loop)
+        self._spawn("schedule", self._schedule_loop)
         self._spawn("route", self._route_loop)
         self._spawn("shape", self._shape_loop)
         self._spawn("record", self._record_loop)
@@ -95,6 +101,11 @@ class Worker:
     def failure(self) -> BaseException | None:
         """What the first step that failed raised."""
         return self._failure
+
+    @property
+    def halts(self) -> Halts:
+        """Partitions that stand still."""
+        return self._parts.halts
 
     def alive(self) -> bool:
         """Whether every step is running."""
@@ -111,7 +122,7 @@ class Worker:
         """
         deadline_s = time.monotonic() + timeout_s
         self._starting_ends.set()
-        is_stopped = self._join("consume", "route", "shape", until_s=deadline_s)
+        is_stopped = self._join("consume", "schedule", "route", "shape", until_s=deadline_s)
         left_ms = max(0, round((deadline_s - time.monotonic()) * 1_000))
         is_drained = self._parts.engine.drain(left_ms)
         self._recording_ends.set()
@@ -137,6 +148,11 @@ class Worker:
                 room -= self._defer.once(room)
             if room > 0:
                 self._consume.once(room)
+
+    def _schedule_loop(self) -> None:
+        while not self._starting_ends.wait(PACE_S):
+            while self._schedule.once() and not self._starting_ends.is_set():
+                pass
 
     def _route_loop(self) -> None:
         while not self._starting_ends.is_set():

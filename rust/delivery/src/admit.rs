@@ -11,11 +11,12 @@ use crate::clock;
 use crate::delivery::{Delivery, History, LastAttempt, Origin};
 use crate::destination::Destination;
 use crate::done::{Done, Waiting};
-use crate::ending::{crashed, expired, rebuilt};
+use crate::ending::{cancelled, crashed, expired, parked, rebuilt};
 use crate::engine::{Engine, Row};
 use crate::outcome::Finished;
 use crate::shared::{Books, Shared};
 use crate::threads::Threads;
+use crate::window::Part;
 
 /// A record that cannot be decoded: to be dead-lettered, and then named to [`Engine::discarded`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +34,6 @@ struct Admitted {
     fresh: Vec<Delivery>,
     /// Over before they began.
     finished: Vec<Finished>,
-    bytes: usize,
 }
 
 impl Engine {
@@ -120,18 +120,7 @@ impl Engine {
             match decode_deferral(&value, delivery_key) {
                 Ok((record, history, _)) => {
                     books.tracker.deferred_started(partition);
-                    admitted.bytes += record.raw().len();
-                    let delivery = Delivery {
-                        weight: record.raw().len(),
-                        record: Arc::new(record),
-                        recipient: delivery_key.recipient,
-                        partition,
-                        origin: Origin::Deferred,
-                        history,
-                        destination: None,
-                        doubtful_slot: None,
-                        explanation: OnceLock::new(),
-                    };
+                    let delivery = deferred_delivery(record, partition, delivery_key, history);
                     admitted.take(&mut books, &self.shared, delivery, now_us);
                 }
                 Err(reason) => {
@@ -143,6 +132,58 @@ impl Engine {
         drop(books);
         self.start(admitted);
         undecodable
+    }
+
+    /// Lets deferrals go at once; how many of these wait for their time. Until they have gone, a
+    /// restart would find the times they had before.
+    pub fn flush_deferred(&self, keys: &[Bytes]) -> usize {
+        let mut books = self.shared.books.lock();
+        let now_us = clock::wall_us();
+        let keys = keys
+            .iter()
+            .filter_map(|key| DeliveryKey::from_slice(key).ok());
+        keys.filter(|key| books.timers.hasten(key, now_us)).count()
+    }
+
+    /// Ends deferrals, read back from the queue, that wait for their time; how many did. Their
+    /// outcomes are recorded as all others are.
+    pub fn cancel_deferred(
+        &self,
+        partition: u32,
+        deferrals: Vec<(Bytes, Bytes)>,
+        reason: &str,
+    ) -> usize {
+        let now_us = clock::wall_us();
+        let mut admitted = Admitted::default();
+        let mut books = self.shared.books.lock();
+        for (key, value) in deferrals {
+            let Ok(key) = DeliveryKey::from_slice(&key) else {
+                continue;
+            };
+            let Ok((record, history, _)) = decode_deferral(&value, key) else {
+                continue;
+            };
+            if !books.timers.take(&key) {
+                continue;
+            }
+            books.tracker.deferred_started(partition);
+            let delivery = deferred_delivery(record, partition, key, history);
+            admitted.finished.push(cancelled(delivery, now_us, reason));
+        }
+        drop(books);
+        let count = admitted.finished.len();
+        self.start(admitted);
+        count
+    }
+
+    /// Starts the timers of deferrals that somebody else made durable.
+    pub fn add_deferred(&self, partition: u32, deferrals: &[(Bytes, u64)]) {
+        let mut books = self.shared.books.lock();
+        for (key, due_at_us) in deferrals {
+            if let Ok(key) = DeliveryKey::from_slice(key) {
+                books.timers.schedule(partition, key, *due_at_us);
+            }
+        }
     }
 
     fn admit_record(
@@ -196,10 +237,6 @@ impl Engine {
         {
             return;
         }
-        admitted.bytes += open
-            .iter()
-            .map(|(delivery, _)| delivery.weight)
-            .sum::<usize>();
         for (delivery, waiting) in open {
             match waiting {
                 Some(waiting) => admitted.finished.push(rebuilt(delivery, &waiting, now_us)),
@@ -209,14 +246,10 @@ impl Engine {
     }
 
     fn start(&self, admitted: Admitted) {
-        let Admitted {
-            fresh,
-            finished,
-            bytes,
-        } = admitted;
-        self.shared
-            .window
-            .enter(fresh.len() + finished.len(), bytes);
+        let Admitted { fresh, finished } = admitted;
+        let ended = finished.iter().map(|finished| &*finished.delivery);
+        let parts = fresh.iter().chain(ended).map(|d| part(d, false));
+        self.shared.window.enter(parts, clock::now());
         if !finished.is_empty() {
             self.shared.outcomes.push_all(finished);
         }
@@ -238,6 +271,13 @@ impl Admitted {
         }
         if delivery.is_expired(now_us) {
             self.finished.push(expired(Arc::new(delivery), now_us));
+            return;
+        }
+        // What an organization has no room for comes again later, so that others are read on.
+        let crowds = shared.window.park(delivery.org(), clock::now(), now_us);
+        if let Some(due_at_us) = crowds {
+            self.finished
+                .push(parked(Arc::new(delivery), now_us, due_at_us));
             return;
         }
         self.fresh.push(delivery);
@@ -283,6 +323,35 @@ fn place(shared: &Arc<Shared>, threads: &Threads, fresh: Vec<Delivery>) {
     }
     if !unknown.is_empty() {
         threads.resolve(unknown.into_iter().collect());
+    }
+}
+
+/// A delivery as the window counts it.
+pub(crate) fn part(delivery: &Delivery, is_progress: bool) -> Part<'_> {
+    Part {
+        org: delivery.org(),
+        partition: delivery.partition,
+        bytes: delivery.weight,
+        is_progress,
+    }
+}
+
+fn deferred_delivery(
+    record: Record,
+    partition: u32,
+    key: DeliveryKey,
+    history: History,
+) -> Delivery {
+    Delivery {
+        weight: record.raw().len(),
+        record: Arc::new(record),
+        recipient: key.recipient,
+        partition,
+        origin: Origin::Deferred,
+        history,
+        destination: None,
+        doubtful_slot: None,
+        explanation: OnceLock::new(),
     }
 }
 

@@ -81,9 +81,11 @@ impl DoneSet {
             }
             Some(entry) => {
                 entry.offset = entry.offset.min(offset);
-                // A final event ends it, whatever comes after; else the later attempt counts.
+                // A final event ends it, whatever comes after but an operator who sends it anew;
+                // else the later attempt counts.
                 let is_newer = event.attempt >= entry.attempt;
-                if entry.done != Done::Final && (done == Done::Final || is_newer) {
+                let is_reopened = event.kind() == Kind::Resent && is_newer;
+                if is_reopened || (entry.done != Done::Final && (done == Done::Final || is_newer)) {
                     entry.done = done;
                     entry.attempt = event.attempt;
                 }
@@ -152,8 +154,8 @@ fn meaning(event: &Event) -> Option<Done> {
         }))
     };
     match event.kind() {
-        Kind::Accepted | Kind::Unspecified => None,
-        Kind::Deferred => Some(waiting()),
+        Kind::Accepted | Kind::Scheduled | Kind::Unspecified => None,
+        Kind::Deferred | Kind::Resent => Some(waiting()),
         // Without a due time it is held: no further attempt.
         Kind::InDoubt if event.due_at_us > 0 => Some(waiting()),
         _ => Some(Done::Final),
@@ -206,6 +208,21 @@ mod tests {
         done.learn(0, 3, &event(1, 1, Kind::InDoubt, 7));
         assert_eq!(done.get(0, &key(0)), Some((&Done::Final, 2)));
         assert!(matches!(done.get(0, &key(1)), Some((Done::Waiting(_), 3))));
+    }
+
+    #[test]
+    fn sending_again_opens_what_was_over() {
+        let mut done = DoneSet::default();
+        done.learn(0, 1, &event(0, 1, Kind::Delivered, 0));
+        done.learn(0, 2, &event(0, 1, Kind::Resent, 70));
+        let Some((Done::Waiting(waiting), 1)) = done.get(0, &key(0)) else {
+            panic!("waiting")
+        };
+        assert_eq!((waiting.attempts, waiting.due_at_us), (1, 70));
+        done.learn(0, 3, &event(0, 2, Kind::Delivered, 0));
+        assert_eq!(done.get(0, &key(0)), Some((&Done::Final, 1)));
+        done.learn(0, 4, &event(1, 0, Kind::Scheduled, 90));
+        assert_eq!(done.get(0, &key(1)), None);
     }
 
     #[test]

@@ -19,6 +19,13 @@ pub(crate) fn expired(delivery: Arc<Delivery>, now_us: u64) -> Finished {
     finished
 }
 
+/// Taken back while it waited for its next attempt.
+pub(crate) fn cancelled(delivery: Delivery, now_us: u64, reason: &str) -> Finished {
+    let mut finished = ended(Arc::new(delivery), End::Cancelled, now_us);
+    finished.reason = reason.to_owned();
+    finished
+}
+
 /// Put back without an attempt.
 pub(crate) fn parked(delivery: Arc<Delivery>, now_us: u64, due_at_us: u64) -> Finished {
     let mut finished = ended(delivery, End::Parked, now_us);

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use postalynk_smtp::EhloName;
 
+use crate::admit::part;
 use crate::clock;
 use crate::delivery::{Delivery, Origin};
 use crate::dispatch;
@@ -245,11 +246,10 @@ impl Engine {
             settle(&mut books, entry, *next);
         }
         drop(books);
-        let bytes = entries
+        let parts = entries
             .iter()
-            .map(|(entry, ..)| entry.delivery.weight)
-            .sum();
-        self.shared.window.leave(entries.len(), bytes);
+            .map(|(entry, ..)| part(&entry.delivery, entry.end.is_attempt()));
+        self.shared.window.leave(parts, clock::now());
         let slots = entries
             .iter()
             .filter_map(|(entry, ..)| entry.slot)
@@ -280,6 +280,13 @@ impl Engine {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.shared.window.deliveries()
+    }
+
+    /// Partitions not worth reading on for now: their organizations hold half of the room and
+    /// more, and it leaves.
+    #[must_use]
+    pub fn crowded(&self) -> Vec<u32> {
+        self.shared.window.crowded(clock::now())
     }
 
     /// Deferrals with a timer.

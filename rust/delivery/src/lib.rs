@@ -82,6 +82,7 @@ pub use settings::{Limits, Settings, SiteLimits};
 pub use shaping::PathAsked;
 pub use snapshot::PathNow;
 pub use standing::Standing;
+pub use timers::Timers;
 pub use tls::TlsPolicy;
 pub use trace::{TraceBatch, TraceLine};
 pub use tracker::decode_note;

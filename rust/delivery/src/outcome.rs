@@ -41,6 +41,8 @@ pub(crate) enum End {
     InDoubt,
     /// The message's time was over before an attempt.
     Expired,
+    /// Taken back while it waited.
+    Cancelled,
     /// Put back without an attempt.
     Parked,
     /// The log of events knows a deferral that `email.deferred` lost: write it again.
@@ -55,12 +57,13 @@ impl End {
             Self::Bounced => "bounced",
             Self::InDoubt => "in_doubt",
             Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
             Self::Parked => "parked",
             Self::Rebuilt => "rebuilt",
         }
     }
 
-    fn is_attempt(self) -> bool {
+    pub(crate) fn is_attempt(self) -> bool {
         matches!(
             self,
             Self::Delivered | Self::Deferred | Self::Bounced | Self::InDoubt
@@ -291,6 +294,7 @@ fn event(entry: &Finished, decision: &Decision) -> Option<Append> {
         (End::Delivered, _) => (Kind::Delivered, entry.reason.clone()),
         (End::Bounced, _) => (Kind::Bounced, entry.reason.clone()),
         (End::Expired, _) => (Kind::Expired, entry.reason.clone()),
+        (End::Cancelled, _) => (Kind::Cancelled, entry.reason.clone()),
         (End::InDoubt, _) if wish(entry) == InDoubt::AssumeDelivered => (
             Kind::Delivered,
             format!(

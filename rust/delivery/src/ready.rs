@@ -1,10 +1,14 @@
 //! What may go out now on one path.
 //!
-//! **Model.** Three lanes; in each, a queue per organization, served in turns. The high lane goes
-//! first, but every fifth pick begins with the normal lane and every twenty-fifth with bulk, so a
-//! lane that never empties starves none.
+//! **Model.** Three lanes; in each, a queue per organization, served by deficit round robin: a turn
+//! brings an organization one unit of credit, and its next item goes when there is credit for it. An
+//! item costs a unit per [`UNIT_BYTES`], so ordinary mail takes turns one by one, and large mail does
+//! not take the path's bandwidth from small. The high lane goes first, but every fifth pick begins
+//! with the normal lane and every twenty-fifth with bulk, so a lane that never empties starves none.
 //! **Laws.** `fifo_per_organization`, `fair_turns` (between two picks of one organization in a lane,
-//! no other of it is picked twice), `no_lane_starves`.
+//! no other of it is picked twice, when all items are ordinary), `fair_bytes` (of two that never run
+//! out, neither gets more units than the other by more than one item's), `no_lane_starves`.
+//! **Source.** Shreedhar and Varghese, Efficient Fair Queueing using Deficit Round Robin, 1995.
 //! **Not here.** How much there may be (the window) and for how long (parking).
 
 use std::collections::{HashMap, VecDeque};
@@ -12,9 +16,19 @@ use std::collections::{HashMap, VecDeque};
 /// Lanes in order of precedence.
 const LANES: usize = 3;
 
+/// What one turn is worth. Most mail is smaller; an attachment of a megabyte takes 32 turns.
+const UNIT_BYTES: usize = 32 * 1_024;
+
+/// What waits for one organization, each with its cost.
+#[derive(Debug)]
+struct Waiting<T> {
+    items: VecDeque<(u32, T)>,
+    credit: u32,
+}
+
 #[derive(Debug)]
 struct Lane<T> {
-    queues: HashMap<Box<str>, VecDeque<T>>,
+    queues: HashMap<Box<str>, Waiting<T>>,
     /// Organizations that have something, the next to be served first.
     turns: VecDeque<Box<str>>,
 }
@@ -55,14 +69,21 @@ impl<T> ReadyQueue<T> {
         self.len == 0
     }
 
-    /// Lane 0 is the high one.
-    pub(crate) fn push(&mut self, lane: usize, org: &str, item: T) {
+    /// Lane 0 is the high one; `bytes`: what sending it takes.
+    pub(crate) fn push(&mut self, lane: usize, org: &str, bytes: usize, item: T) {
         let lane = &mut self.lanes[lane.min(LANES - 1)];
         self.len += 1;
+        let cost = u32::try_from(bytes.div_ceil(UNIT_BYTES))
+            .unwrap_or(u32::MAX)
+            .max(1);
         if let Some(queue) = lane.queues.get_mut(org) {
-            queue.push_back(item);
+            queue.items.push_back((cost, item));
         } else {
-            lane.queues.insert(org.into(), VecDeque::from([item]));
+            let queue = Waiting {
+                items: VecDeque::from([(cost, item)]),
+                credit: 0,
+            };
+            lane.queues.insert(org.into(), queue);
             lane.turns.push_back(org.into());
         }
     }
@@ -95,10 +116,10 @@ impl<T> ReadyQueue<T> {
         let Some(queue) = lane.queues.get_mut(org) else {
             return taken;
         };
-        while taken.len() < most && queue.front().is_some_and(&is_alike) {
-            taken.extend(queue.pop_front());
+        while taken.len() < most && queue.items.front().is_some_and(|(_, item)| is_alike(item)) {
+            taken.extend(queue.items.pop_front().map(|(_, item)| item));
         }
-        if queue.is_empty() {
+        if queue.items.is_empty() {
             lane.queues.remove(org);
             lane.turns.retain(|other| &**other != org);
         }
@@ -111,11 +132,11 @@ impl<T> ReadyQueue<T> {
         let mut taken = Vec::new();
         for lane in &mut self.lanes {
             for queue in lane.queues.values_mut() {
-                while queue.front().is_some_and(&mut is_taken) {
-                    taken.extend(queue.pop_front());
+                while queue.items.front().is_some_and(|(_, item)| is_taken(item)) {
+                    taken.extend(queue.items.pop_front().map(|(_, item)| item));
                 }
             }
-            lane.queues.retain(|_, queue| !queue.is_empty());
+            lane.queues.retain(|_, queue| !queue.items.is_empty());
             let queues = &lane.queues;
             lane.turns.retain(|org| queues.contains_key(org));
         }
@@ -128,22 +149,32 @@ impl<T> ReadyQueue<T> {
         for (index, lane) in self.lanes.iter().enumerate() {
             lane.queues
                 .iter()
-                .for_each(|(org, queue)| look(index, org, queue.len()));
+                .for_each(|(org, queue)| look(index, org, queue.items.len()));
         }
     }
 }
 
 impl<T> Lane<T> {
     fn pop(&mut self) -> Option<T> {
-        let org = self.turns.pop_front()?;
-        let queue = self.queues.get_mut(&org)?;
-        let item = queue.pop_front();
-        if queue.is_empty() {
-            self.queues.remove(&org);
-        } else {
-            self.turns.push_back(org);
+        loop {
+            let org = self.turns.pop_front()?;
+            let is_alone = self.turns.is_empty();
+            let queue = self.queues.get_mut(&org)?;
+            let cost = queue.items.front()?.0;
+            queue.credit = if is_alone { cost } else { queue.credit + 1 };
+            if queue.credit < cost {
+                self.turns.push_back(org);
+                continue;
+            }
+            queue.credit -= cost;
+            let item = queue.items.pop_front();
+            if queue.items.is_empty() {
+                self.queues.remove(&org);
+            } else {
+                self.turns.push_back(org);
+            }
+            return item.map(|(_, item)| item);
         }
-        item
     }
 }
 
@@ -158,7 +189,7 @@ mod tests {
         fn law_fifo_and_fair_turns(items in prop::collection::vec((0usize..3, 0u8..5), 0..200)) {
             let mut queue = ReadyQueue::default();
             for (n, (lane, org)) in items.iter().enumerate() {
-                queue.push(*lane, &org.to_string(), (*lane, *org, n));
+                queue.push(*lane, &org.to_string(), 2_000, (*lane, *org, n));
             }
             let mut served = Vec::new();
             while let Some(item) = queue.pop() {
@@ -185,12 +216,31 @@ mod tests {
             }
         }
 
+        /// Law `fair_bytes`: of two that never run out, units differ by at most one item's cost.
+        #[test]
+        fn law_fair_bytes(large in 1usize..50, picks in 1usize..200) {
+            let mut queue = ReadyQueue::default();
+            for _ in 0..200 {
+                queue.push(1, "small", 2_000, 1);
+                queue.push(1, "large", large * UNIT_BYTES, large);
+            }
+            let (mut small, mut heavy) = (0usize, 0usize);
+            for _ in 0..picks {
+                match queue.pop() {
+                    Some(1) if large > 1 => small += 1,
+                    Some(cost) if large > 1 => heavy += cost,
+                    _ => {}
+                }
+            }
+            prop_assert!(small.abs_diff(heavy) <= large, "{small} {heavy}");
+        }
+
         /// Law `no_lane_starves`: with all lanes full, each is picked within 25 picks.
         #[test]
         fn law_no_lane_starves(start in 0usize..50) {
             let mut queue = ReadyQueue::default();
             for n in 0..300 {
-                queue.push(n % 3, "org", n % 3);
+                queue.push(n % 3, "org", 0, n % 3);
             }
             let picks: Vec<usize> = (0..start + 25).filter_map(|_| queue.pop()).collect();
             for lane in 0..3 {
@@ -203,7 +253,7 @@ mod tests {
     fn draining_the_front_keeps_the_rest() {
         let mut queue = ReadyQueue::default();
         for n in 0..10 {
-            queue.push(1, if n % 2 == 0 { "a" } else { "b" }, n);
+            queue.push(1, if n % 2 == 0 { "a" } else { "b" }, 0, n);
         }
         assert_eq!(queue.drain_front(|n| *n < 5).len(), 5);
         assert_eq!(queue.len(), 5);

@@ -150,7 +150,8 @@ impl Shard {
                 put_back.push(self.park(&mut state, &path.site, job, (now, now_us)));
             } else {
                 let delivery = Arc::clone(&job.delivery);
-                state.ready.push(job.lane(), delivery.org(), job);
+                let bytes = delivery.size_bytes();
+                state.ready.push(job.lane(), delivery.org(), bytes, job);
             }
             state.used_at = Some(now);
             drop(state);

@@ -1,4 +1,4 @@
-//! When each deferral is due.
+//! When each deferral, or each scheduled message, is due.
 //!
 //! **Model.** A map from delivery to its state and a heap of due times; a heap entry that the map
 //! no longer agrees with is dropped when it comes up. The deferrals themselves stay in the queue's
@@ -29,14 +29,14 @@ struct Timer {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Timers {
+pub struct Timers {
     timers: HashMap<DeliveryKey, Timer>,
     heap: BinaryHeap<Reverse<(u64, DeliveryKey)>>,
 }
 
 impl Timers {
     /// Sets or moves the due time of a deferral that is durable.
-    pub(crate) fn schedule(&mut self, partition: u32, key: DeliveryKey, due_at_us: u64) {
+    pub fn schedule(&mut self, partition: u32, key: DeliveryKey, due_at_us: u64) {
         let state = State::Waiting { due_at_us };
         self.timers
             .entry(key)
@@ -59,7 +59,7 @@ impl Timers {
     }
 
     /// Up to `max` deliveries whose time has come, by partition.
-    pub(crate) fn due(&mut self, now_us: u64, max: usize) -> Vec<(u32, Vec<DeliveryKey>)> {
+    pub fn due(&mut self, now_us: u64, max: usize) -> Vec<(u32, Vec<DeliveryKey>)> {
         let mut due: HashMap<u32, Vec<DeliveryKey>> = HashMap::new();
         let mut count = 0;
         while count < max {
@@ -82,8 +82,38 @@ impl Timers {
         due.into_iter().collect()
     }
 
+    /// Takes one that waits as if it were due; whether it was waiting.
+    pub(crate) fn take(&mut self, key: &DeliveryKey) -> bool {
+        match self.timers.get_mut(key) {
+            Some(timer) if timer.state != State::UnderWay => {
+                timer.state = State::UnderWay;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Moves the due time of one that waits; whether it was waiting.
+    pub(crate) fn hasten(&mut self, key: &DeliveryKey, due_at_us: u64) -> bool {
+        match self.timers.get_mut(key) {
+            Some(timer) if timer.state != State::UnderWay => {
+                timer.state = State::Waiting { due_at_us };
+                self.heap.push(Reverse((due_at_us, *key)));
+                self.compact();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Forgets all of a partition, which others look after from now on.
+    pub fn forget(&mut self, partition: u32) {
+        self.timers.retain(|_, timer| timer.partition != partition);
+        self.compact();
+    }
+
     /// The deferral is gone; answers whether it was one that stood there at start.
-    pub(crate) fn remove(&mut self, key: &DeliveryKey) -> bool {
+    pub fn remove(&mut self, key: &DeliveryKey) -> bool {
         self.timers
             .remove(key)
             .is_some_and(|timer| timer.is_restored)
@@ -94,8 +124,16 @@ impl Timers {
         self.timers.contains_key(key)
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many there are, those under way too.
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.timers.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.timers.is_empty()
     }
 
     /// Moved timers leave dead entries in the heap; more dead than living ones are swept out.

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use postalynk_record::v1::{
     self, Accepted, Attachment as AttachmentRecord, Calendar as CalendarRecord, Composed,
-    DeadLetter, Dsn, Event, Header, InDoubt, Kind, Lane, Message, Notify, Recipient, Return, Tag,
-    Template as TemplateRecord, message::Content,
+    DeadLetter, Dsn, Event, Header, InDoubt, Kind, Lane, Message, Notify, Recipient, Return,
+    Scheduled, Tag, Template as TemplateRecord, message::Content,
 };
 use postalynk_record::{MessageId, Record, send_topic};
 use pyo3::exceptions::PyValueError;
@@ -54,6 +54,7 @@ struct AcceptedMessage {
     org: String,
     accepted_at_us: u64,
     expires_at_us: u64,
+    scheduled_at_us: u64,
     lane: PyBackedStr,
     reverse_path: String,
     recipients: Vec<String>,
@@ -189,6 +190,7 @@ impl AcceptedMessage {
             kind: Kind::Accepted.into(),
             at_us: self.accepted_at_us,
             lane: lane.into(),
+            due_at_us: self.scheduled_at_us,
             accepted: Some(Accepted {
                 from: self.from_.shown(),
                 to: shown(&self.to),
@@ -286,7 +288,8 @@ impl AcceptedMessage {
     }
 }
 
-/// The record and the ACCEPTED event of each message, ready for `Queue.append`.
+/// The record, or the entry in the schedule, and the ACCEPTED event of each message, ready for
+/// `Queue.append`.
 #[pyfunction]
 pub(crate) fn encode_messages(
     py: Python<'_>,
@@ -299,10 +302,19 @@ pub(crate) fn encode_messages(
         let lane = lane(&accepted.lane)?;
         let partition = postalynk_record::partition(&accepted.org, None, partitions);
         let event = postalynk_record::encode(&accepted.event(lane));
+        let (id, due_at_us) = (accepted.id.to_vec(), accepted.scheduled_at_us);
         let record = Record::encode(accepted.message(lane)?)
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
         let value = |bytes: &Bytes| Some(PyBytes::new(py, bytes).unbind());
-        appends.push((send_topic(lane), partition, None, value(record.raw())));
+        if due_at_us == 0 {
+            appends.push((send_topic(lane), partition, None, value(record.raw())));
+        } else {
+            let record = record.raw().clone();
+            let scheduled = postalynk_record::encode(&Scheduled { record, due_at_us });
+            let key = Some(PyBytes::new(py, &id).unbind());
+            let topic = postalynk_record::SCHEDULED;
+            appends.push((topic, partition, key, value(&scheduled)));
+        }
         appends.push((postalynk_record::EVENTS, partition, None, value(&event)));
     }
     Ok(appends)
@@ -325,6 +337,7 @@ pub(crate) fn new_message_id(py: Python<'_>, now_ms: u64) -> PyResult<Bound<'_, 
 
 /// A record of `email.dlq` that holds `value` whole, with its message id if it has one.
 #[pyfunction]
+#[pyo3(signature = (reason, detail, topic, partition, offset, at_us, value, *, key = None, version = "", policy_version = ""))]
 #[allow(clippy::too_many_arguments, reason = "one per field of the schema")]
 pub(crate) fn encode_dead_letter<'py>(
     py: Python<'py>,
@@ -335,10 +348,16 @@ pub(crate) fn encode_dead_letter<'py>(
     offset: u64,
     at_us: u64,
     value: PyBackedBytes,
+    key: Option<PyBackedBytes>,
+    version: &str,
+    policy_version: &str,
 ) -> Bound<'py, PyBytes> {
     let record = Bytes::from_owner(value);
     let known = Record::decode(record.clone()).ok();
     let message = known.as_ref().map(Record::message);
+    let key = key.map_or_else(Bytes::new, Bytes::from_owner);
+    // Keys of compacted topics begin with the message's id.
+    let named = key.slice(..key.len().min(16));
     let letter = DeadLetter {
         reason,
         detail,
@@ -346,9 +365,12 @@ pub(crate) fn encode_dead_letter<'py>(
         partition,
         offset,
         at_us,
-        message_id: message.map_or_else(Bytes::new, |m| m.id.clone()),
+        message_id: message.map_or(named, |m| m.id.clone()),
         org: message.map_or_else(String::new, |m| m.org.clone()),
         record,
+        key,
+        version: version.to_owned(),
+        policy_version: policy_version.to_owned(),
     };
     PyBytes::new(py, &postalynk_record::encode(&letter))
 }
@@ -370,6 +392,10 @@ pub(crate) fn decode_dead_letter<'py>(
     shown.set_item("source_offset", letter.offset)?;
     shown.set_item("message_id", id.map(|id| id.to_string()))?;
     shown.set_item("org", letter.org)?;
+    let key = (!letter.key.is_empty()).then(|| PyBytes::new(py, &letter.key));
+    shown.set_item("key", key)?;
+    shown.set_item("version", letter.version)?;
+    shown.set_item("policy_version", letter.policy_version)?;
     shown.set_item("record", PyBytes::new(py, &letter.record))?;
     Ok(shown)
 }

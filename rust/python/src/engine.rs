@@ -195,6 +195,37 @@ impl Engine {
             .collect()
     }
 
+    fn flush_deferred(&self, py: Python<'_>, keys: Vec<PyBackedBytes>) -> usize {
+        let keys: Vec<_> = keys.into_iter().map(Bytes::from_owner).collect();
+        py.detach(|| self.0.flush_deferred(&keys))
+    }
+
+    fn cancel_deferred(
+        &self,
+        py: Python<'_>,
+        partition: u32,
+        pairs: Vec<(PyBackedBytes, PyBackedBytes)>,
+        reason: &str,
+    ) -> usize {
+        let pairs = pairs
+            .into_iter()
+            .map(|(key, value)| (Bytes::from_owner(key), Bytes::from_owner(value)))
+            .collect();
+        py.detach(|| self.0.cancel_deferred(partition, pairs, reason))
+    }
+
+    fn add_deferred(&self, partition: u32, deferrals: Vec<(PyBackedBytes, u64)>) {
+        let deferrals: Vec<_> = deferrals
+            .into_iter()
+            .map(|(key, due_at_us)| (Bytes::from_owner(key), due_at_us))
+            .collect();
+        self.0.add_deferred(partition, &deferrals);
+    }
+
+    fn crowded(&self) -> Vec<u32> {
+        self.0.crowded()
+    }
+
     fn routable(&self, py: Python<'_>, max_deliveries: usize, timeout_ms: u64) -> RouteBatch {
         let timeout = Duration::from_millis(timeout_ms);
         RouteBatch::of(py.detach(|| self.0.routable(max_deliveries, timeout)))

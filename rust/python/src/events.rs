@@ -36,6 +36,8 @@ fn kind(event: &Event) -> &'static str {
         Kind::Cancelled => "cancelled",
         Kind::DeadLettered => "dead_lettered",
         Kind::InDoubt => "in_doubt",
+        Kind::Scheduled => "scheduled",
+        Kind::Resent => "resent",
     }
 }
 
@@ -144,6 +146,7 @@ impl EventColumns {
             "org": |(e, _)| &e.org,
             "accepted_at_us": |(e, _)| e.at_us,
             "expires_at_us": |(_, a)| or_none(a.expires_at_us),
+            "scheduled_at_us": |(e, _)| or_none(e.due_at_us),
             "lane": |(e, _)| lane(e),
             "sender": |(_, a)| &a.from,
             "subject": |(_, a)| &a.subject,

@@ -21,6 +21,7 @@ mod sink;
 mod submission;
 mod template;
 mod views;
+mod waiting;
 
 use pyo3::prelude::*;
 
@@ -48,6 +49,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<submission::SubmissionLogin>()?;
     module.add_class::<submission::SubmittedMessage>()?;
     module.add_class::<template::Template>()?;
+    module.add_class::<waiting::Timers>()?;
     module.add_function(wrap_pyfunction!(address::check_calendar_method, module)?)?;
     module.add_function(wrap_pyfunction!(address::check_header, module)?)?;
     module.add_function(wrap_pyfunction!(address::holds_nul, module)?)?;
@@ -69,5 +71,9 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(keys::dkim_record, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_sign, module)?)?;
     module.add_function(wrap_pyfunction!(mime::mime_compose, module)?)?;
+    module.add_function(wrap_pyfunction!(waiting::encode_deferral, module)?)?;
+    module.add_function(wrap_pyfunction!(waiting::encode_event, module)?)?;
+    module.add_function(wrap_pyfunction!(waiting::encode_scheduled, module)?)?;
+    module.add_function(wrap_pyfunction!(waiting::waiting, module)?)?;
     Ok(())
 }

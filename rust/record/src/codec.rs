@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::v1::{DeadLetter, Deferral, Event, Message};
+use crate::v1::{DeadLetter, Deferral, Event, Message, Scheduled};
 use crate::{IdError, MessageId};
 
 /// First byte of every record: tells a record from anything else that strays into a topic.
@@ -85,6 +85,15 @@ impl Check for Event {
 }
 
 impl Check for Deferral {
+    fn check(&self) -> Result<(), DecodeError> {
+        if self.record.is_empty() {
+            return Err(DecodeError::Missing("record"));
+        }
+        Ok(())
+    }
+}
+
+impl Check for Scheduled {
     fn check(&self) -> Result<(), DecodeError> {
         if self.record.is_empty() {
             return Err(DecodeError::Missing("record"));

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use postalynk_record::v1::{
     Accepted, Attachment, Attempt, Calendar, Composed, DeadLetter, Deferral, Event, Header,
-    InDoubt, Kind, Lane, Mailbox, Message, Recipient, Tag, Template, message::Content,
+    InDoubt, Kind, Lane, Mailbox, Message, Recipient, Scheduled, Tag, Template, message::Content,
 };
 use postalynk_record::{Check, MessageId, Record, decode, encode};
 
@@ -262,6 +262,29 @@ fn what_waits_and_what_died() {
             record: Bytes::from_static(&[0x9b, 7, 0, 255]),
             message_id: Bytes::new(),
             org: String::new(),
+            ..Default::default()
+        },
+    );
+    assert_golden(
+        "dead_letter_of_a_deferral",
+        &DeadLetter {
+            reason: "undecodable".into(),
+            detail: "the protobuf message is broken".into(),
+            topic: "email.deferred".into(),
+            partition: 17,
+            at_us: 1_700_000_002_000_000,
+            record: Bytes::from_static(&[0x9b, 1, 255]),
+            key: Bytes::from_static(b"0123456789abcdef\0\0\0\x01"),
+            version: "1.4.0".into(),
+            policy_version: "sha256:0d5".into(),
+            ..Default::default()
+        },
+    );
+    assert_golden(
+        "scheduled",
+        &Scheduled {
+            record: Bytes::from_static(b"the record as it came"),
+            due_at_us: 1_700_086_400_000_000,
         },
     );
 }

@@ -94,11 +94,14 @@ QUEUE: dict[str, Any] = {
         {"lane": "bulk", "waiting": 40_000, "oldest_age_s": 3_600.5},
     ],
     "deferred": 7,
+    "scheduled": 5,
     "in_flight": 12,
     "organizations": {ORG: 12},
     "sites": {"google": 10, "rcpt.example": 2},
+    "halted": [{"partition": 17, "why": "101 records in a row cannot be processed", "held": 3}],
 }
 LETTER: dict[str, Any] = {
+    "id": "3:0",
     "at_us": NOW_US,
     "topic": "email.send.normal",
     "source_partition": 3,
@@ -107,9 +110,13 @@ LETTER: dict[str, Any] = {
     "detail": HOSTILE,
     "message_id": None,
     "org": "",
-    "partition": 3,
-    "offset": 0,
+    "key": None,
+    "version": "0.1.0",
+    "policy_version": "",
     "size_bytes": 512,
+    "count": 2,
+    "first_at_us": NOW_US - 60_000_000,
+    "last_at_us": NOW_US,
 }
 KNOWN_LETTER: dict[str, Any] = LETTER | {
     "at_us": NOW_US + 1_500_000,
@@ -118,8 +125,31 @@ KNOWN_LETTER: dict[str, Any] = LETTER | {
     "topic": "email.events",
     "message_id": MESSAGE,
     "org": ORG,
-    "offset": 1,
+    "id": "3:1",
+    "count": 1,
+    "first_at_us": NOW_US + 1_500_000,
+    "last_at_us": NOW_US + 1_500_000,
 }
+SHOWN_LETTER: dict[str, Any] = LETTER | {"record": "mwEKB0FjbWUAAA=="}
+TOP: list[dict[str, Any]] = [
+    {
+        "name": "undecodable",
+        "letters": 12,
+        "organizations": 2,
+        "first_at_us": NOW_US,
+        "last_at_us": NOW_US + 5_000_000,
+    },
+    {
+        "name": "",
+        "letters": 1,
+        "organizations": 1,
+        "first_at_us": NOW_US,
+        "last_at_us": NOW_US,
+    },
+]
+DROPPED: dict[str, Any] = {"is_dry_run": True, "dropped": [LETTER]}
+FLUSH: dict[str, Any] = {"is_dry_run": True, "deferred": 7, "scheduled": 2, "left": 1}
+CANCEL: dict[str, Any] = {"is_dry_run": False, "deferred": 7, "scheduled": 0, "left": 0}
 DRY_RUN: dict[str, Any] = {
     "is_dry_run": True,
     "redriven": [LETTER, KNOWN_LETTER],
@@ -230,6 +260,7 @@ STORY: dict[str, Any] = {
         "reply_to": [],
         "subject": f"Grüße {HOSTILE}",
         "created_at": "2026-11-24T12:00:00+00:00",
+        "scheduled_at": None,
         "tags": [],
         "priority": "normal",
         "size_bytes": 2_048,

@@ -25,6 +25,7 @@ from postalynk.cli import (
     queue,  # noqa: F401
     tls_report,  # noqa: F401
     trace,  # noqa: F401
+    waiting,  # noqa: F401
 )
 from postalynk.cli.app import run
 from postalynk.control.operations import Control
@@ -36,6 +37,7 @@ from postalynk.queue.native import EmbeddedQueue
 from postalynk.service import policies
 from postalynk.service.client import Client
 from postalynk.service.operations import NAMES, Operations
+from postalynk.settings import Settings
 from tests.fakes.queue import MemoryQueue
 from tests.unit.cli import answers
 
@@ -51,6 +53,11 @@ class Case(NamedTuple):
 
 
 ORG = answers.ORG
+WHICH: dict[str, Any] = dict.fromkeys(("reason", "org", "since_us", "until_us", "version", "id"))
+CHOICE: dict[str, Any] = {
+    **dict.fromkeys(("org", "domain", "site", "tag")),
+    "is_all": False,
+}
 CASES = {
     "org-create": Case(
         "org create Acme --plan pro --in-doubt hold",
@@ -115,32 +122,61 @@ CASES = {
         answers.SOURCE,
     ),
     "pool-sources": Case("pool sources", "list_sources", {}, answers.SOURCES),
-    "audit": Case("audit", "audit", {}, answers.AUDIT),
-    "audit-bad": Case("audit", "audit", {}, answers.AUDIT_BAD, status=1),
+    "audit": Case("audit", "audit", {"is_full": False}, answers.AUDIT),
+    "audit-bad": Case("audit --full", "audit", {"is_full": True}, answers.AUDIT_BAD, status=1),
+    "queue-flush": Case(
+        "queue flush --domain rcpt.example",
+        "flush_waiting",
+        CHOICE | {"domain": "rcpt.example", "is_dry_run": True},
+        answers.FLUSH,
+    ),
+    "queue-cancel": Case(
+        f"queue cancel --org {ORG} --tag campaign=spring --yes",
+        "cancel_waiting",
+        CHOICE | {"org": ORG, "tag": "campaign=spring", "is_dry_run": False},
+        answers.CANCEL,
+    ),
     "queue": Case("queue", "queue_state", {}, answers.QUEUE),
     "drain": Case("drain --timeout 2m", "drain", {"limit_s": 120.0}, answers.DRAINED),
     "drain-timeout": Case("drain", "drain", {"limit_s": 60.0}, answers.NOT_DRAINED, status=1),
     "dlq-ls": Case(
         "dlq ls",
         "dead_letters",
-        {"reason": None, "org": None},
+        WHICH,
         [answers.LETTER, answers.KNOWN_LETTER],
     ),
     "dlq-ls-empty": Case(
-        f"dlq ls --reason crash --org {ORG}", "dead_letters", {"reason": "crash", "org": ORG}, []
+        f"dlq ls --reason crash --org {ORG}",
+        "dead_letters",
+        WHICH | {"reason": "crash", "org": ORG},
+        [],
     ),
     "dlq-redrive-dry": Case(
         "dlq redrive",
         "redrive",
-        {"reason": None, "org": None, "is_dry_run": True},
+        WHICH | {"is_dry_run": True, "rate_per_s": None},
         answers.DRY_RUN,
     ),
     "dlq-redrive": Case(
-        "dlq redrive --yes --reason unprojectable",
+        "dlq redrive --yes --reason unprojectable --rate 5",
         "redrive",
-        {"reason": "unprojectable", "org": None, "is_dry_run": False},
+        WHICH | {"reason": "unprojectable", "is_dry_run": False, "rate_per_s": 5.0},
         answers.REDRIVE,
     ),
+    "dlq-show": Case("dlq show 3:0", "show_letter", {"letter_id": "3:0"}, answers.SHOWN_LETTER),
+    "dlq-top": Case(
+        "dlq top policy_version --since 2026-11-24T00:00:00Z --release 0.1.0",
+        "dead_letters_top",
+        WHICH | {"by": "policy_version", "since_us": 1_795_478_400_000_000, "version": "0.1.0"},
+        answers.TOP,
+    ),
+    "dlq-drop": Case(
+        "dlq drop --id 3:0",
+        "drop_letters",
+        WHICH | {"id": "3:0", "is_dry_run": True},
+        answers.DROPPED,
+    ),
+    "dlq-resume": Case("dlq resume --partition 17", "resume_partitions", {"partition": 17}, [17]),
     "tls-report": Case(
         "tls-report --days-ago 1", "tls_reports", {"days_ago": 1}, answers.TLS_REPORTS
     ),
@@ -256,7 +292,8 @@ def test_the_table_hides_nothing(name: str, hidden: set[str]) -> None:
     keys = {"org", "api_key", "records", "notes", "selectors", "type", "value", "sources", "lanes"}
     keys |= {"organizations", "sites", "states", "unaccounted", "twice", "in_flight", "in_doubt"}
     keys |= {"oldest_age_s", "domain", "domains", "name", "plan", "keys", "lane", "waiting"}
-    keys |= {"accepted", "deferred", "queued", "delivered"}
+    keys |= {"accepted", "deferred", "queued", "delivered", "scheduled", "halted", "why"}
+    keys |= {"partition", "held"}
     for fact in _facts(CASES[name].answer) - keys - hidden:
         assert fact in drawn
 
@@ -314,10 +351,11 @@ def _shape(value: Any) -> Any:
     return type(value).__name__
 
 
-def test_the_answers_have_the_shape_of_real_ones() -> None:
+def test_the_answers_have_the_shape_of_real_ones(tmp_path: Path) -> None:
     """The fake door may not drift from what `Operations` says."""
     log = MemoryQueue()
-    real = Operations(cast(EmbeddedQueue, log), Control(log, Secrets(bytes(32))))
+    settings = Settings(directory=str(tmp_path))
+    real = Operations(cast(EmbeddedQueue, log), Control(log, Secrets(bytes(32))), settings)
 
     def ask(operation: str, **arguments: Any) -> Any:
         asked.add(operation)
@@ -365,14 +403,14 @@ def test_the_answers_have_the_shape_of_real_ones() -> None:
         (ask("set_pool", name="default", sources={"mta1": 3, "mta2": 1}), answers.POOL),
         ([ask("list_pools")[0]], [answers.POOLS[0]]),
         (ask("audit") | {"states": {}}, answers.AUDIT | {"states": {}}),
-        (ask("dead_letters", reason=None, org=None), [answers.LETTER]),
-        (
-            ask("redrive", reason=None, org=None, is_dry_run=True),
-            answers.DRY_RUN | {"refused": []},
-        ),
+        (ask("dead_letters", **WHICH), [answers.LETTER]),
+        (ask("dead_letters_top", by="reason", **WHICH), answers.TOP[:1]),
+        (ask("show_letter", letter_id="3:0"), answers.SHOWN_LETTER),
+        (ask("redrive", is_dry_run=True, **WHICH), answers.DRY_RUN | {"refused": []}),
+        (ask("drop_letters", is_dry_run=True, **WHICH), answers.DROPPED),
         (
             ask("queue_state"),
-            answers.QUEUE | {"organizations": {}, "sites": {}},
+            answers.QUEUE | {"organizations": {}, "sites": {}, "halted": []},
         ),
     ]
     files = policies.sent(read_bundle(DEFAULT))

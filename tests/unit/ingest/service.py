@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from postalynk.control.operations import Control
+from postalynk.control.schedule import Schedule
 from postalynk.control.secrets import Secrets
 from postalynk.control.values import Domain
 from postalynk.errors import StorageError
@@ -85,6 +86,7 @@ class Service:
         # Without keys, which accept has no use for and which take a while to make.
         self.control._write(Domain(name="example.com", org=self.own.org, keys=[]))
         self.control._write(Domain(name="foreign.example", org=self.foreign.org, keys=[]))
+        self.schedule = Schedule(self.queue, self.clock)
         self.reader = FakeReader()
         self.metrics = Metrics()
         self.readiness = Readiness(is_ready=True, checks={"queue": "ok"})
@@ -104,6 +106,7 @@ class Service:
             policies=self._policies if self.policies else None,
             policy_faults=self.faults,
             templates=self.control,
+            scheduling=self.schedule,
             settings=self.settings,
             clock=self.clock,
         )

@@ -65,8 +65,11 @@ def cases() -> list[tuple[str, dict[str, Any], str]]:
     for name in ("sbject", "From", "reply-to", "unknown", "x" * 300):
         shown = name if len(name) < 100 else "x" * 100 + "…"
         table.append((f"unknown {name[:20]}", message() | {name: "x"}, shown))
-    for name in ("scheduled_at", "topic_id"):
-        add("unavailable", name, **{name: "2031-01-01T00:00:00Z"})
+    for text in ("", "in 1 min", "2031-01-01", "2031-01-01T00:00:00", "2001-01-01T00:00:00Z"):
+        add(f"{text!r}", "scheduled_at", scheduled_at=text)
+    late = {"scheduled_at": "2031-01-02T00:00:00Z", "expires_at": "2031-01-01T00:00:00Z"}
+    add("after its end", "scheduled_at", **late)
+    add("unavailable", "topic_id", topic_id="2031-01-01T00:00:00Z")
     add_extras(add)
     return table
 

@@ -225,6 +225,9 @@ class FakeEngine:
         if self.is_threaded:
             threading.Event().wait(min(timeout_ms, 5) / 1000)
 
+    def crowded(self) -> list[int]:
+        return []
+
     def room(self, timeout_ms: int) -> int:
         self.journal.note("room")
         room = max(0, self.capacity - sum(map(len, self.open.values())))

@@ -1,6 +1,7 @@
 """What the projection knows about a message: for its owner, and for `postalynk why`.
 
-**Model.** A delivery's state is the kind of its last event, `queued` while it has none. Recipients
+**Model.** A delivery's state is the kind of its last event, `queued` while it has none. Before its
+time it is `scheduled`, afterwards `queued`: nothing is written when the time comes. Recipients
 come from the message, so a delivery that nothing happened to is listed too.
 **Invariants.** `message` and `events` answer for the organization asked for and no other (G6).
 Every query names the message and the days it can be in, returns a bounded number of rows and ends
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import uuid
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -34,6 +36,7 @@ MAX_EVENTS = 10_000
 """Most events of one message in one answer: its attempts at 1,000 recipients for days."""
 
 LAST_EVENT = {
+    "scheduled": "scheduled",
     "queued": "queued",
     "deferred": "delivery_delayed",
     "in_doubt": "delivery_delayed",
@@ -73,8 +76,15 @@ ORDER BY recorded_at, recipient, attempt, kind LIMIT $7
 class HotReader:
     """Queries over a pool of connections; raises StorageError when PostgreSQL is out of reach."""
 
-    def __init__(self, dsn: Callable[[], str], *, connections: int = 4) -> None:
+    def __init__(
+        self,
+        dsn: Callable[[], str],
+        *,
+        connections: int = 4,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
         self._dsn = dsn
+        self._now_us = now_us
         self._connections = connections
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
@@ -86,10 +96,12 @@ class HotReader:
                 return None
             states = await connection.fetch(_STATES, id_, org, _earliest(id_), MAX_EVENTS)
         last = max(states, key=lambda state: state["recorded_at"], default=None)
+        now_us = self._now_us()
+        word = _word(last, now_us) if last else _before(row["scheduled_at"], now_us)
         return {
-            **_shown(row),
-            "last_event": LAST_EVENT.get(last["kind"], last["kind"]) if last else "queued",
-            "deliveries": _deliveries(row, states),
+            **_shown(row, _scheduled_at(row, states)),
+            "last_event": LAST_EVENT.get(word, word),
+            "deliveries": _deliveries(row, states, now_us),
         }
 
     async def events(
@@ -118,7 +130,7 @@ class HotReader:
             org, earliest = row["org_id"], _earliest(id_)
             states = await connection.fetch(_STATES, id_, org, earliest, MAX_EVENTS)
             rows = await connection.fetch(_EVENTS, id_, org, earliest, -1, -1, "", MAX_EVENTS + 1)
-        deliveries = _deliveries(row, states)
+        deliveries = _deliveries(row, states, self._now_us())
         by_recipient: dict[int, list[dict[str, Any]]] = {}
         for event in rows[:MAX_EVENTS]:
             by_recipient.setdefault(event["recipient"], []).append(_attempt(event))
@@ -126,7 +138,7 @@ class HotReader:
             delivery["events"] = by_recipient.get(delivery["recipient"], [])
         return {
             "message": {
-                **_shown(row),
+                **_shown(row, _scheduled_at(row, states)),
                 "org": row["org_id"],
                 "expires_at": _time(row["expires_at"]),
             },
@@ -180,7 +192,26 @@ def _earliest(id_: bytes) -> int:
     return int.from_bytes(id_[:6], "big") * 1000 - DAY_US
 
 
-def _shown(row: asyncpg.Record) -> dict[str, Any]:
+def _before(due_at_us: int | None, now_us: int) -> str:
+    """What a delivery is that nothing happened to."""
+    return "scheduled" if due_at_us is not None and due_at_us > now_us else "queued"
+
+
+def _word(event: asyncpg.Record, now_us: int) -> str:
+    """The state that an event leaves a delivery in."""
+    if event["kind"] in {"scheduled", "resent"}:
+        return _before(event["due_at"], now_us)
+    return str(event["kind"])
+
+
+def _scheduled_at(row: asyncpg.Record, states: Any) -> int | None:
+    """When the message is, or was, to be sent: as accepted, or as last moved."""
+    moved = [state["due_at"] for state in states if state["kind"] == "scheduled"]
+    at_us: int | None = moved[0] if moved else row["scheduled_at"]
+    return at_us
+
+
+def _shown(row: asyncpg.Record, scheduled_at_us: int | None) -> dict[str, Any]:
     return {
         "object": "email",
         "id": _id(row["id"]),
@@ -191,6 +222,7 @@ def _shown(row: asyncpg.Record) -> dict[str, Any]:
         "reply_to": json.loads(row["reply_to"]),
         "subject": row["subject"],
         "created_at": _time(row["accepted_at"]),
+        "scheduled_at": _time(scheduled_at_us),
         "tags": [{"name": n, "value": v} for n, v in json.loads(row["tags"]).items()],
         "priority": row["lane"],
         "size_bytes": row["size_bytes"],
@@ -198,21 +230,22 @@ def _shown(row: asyncpg.Record) -> dict[str, Any]:
     }
 
 
-def _deliveries(row: asyncpg.Record, states: Any) -> list[dict[str, Any]]:
+def _deliveries(row: asyncpg.Record, states: Any, now_us: int) -> list[dict[str, Any]]:
     last = {state["recipient"]: state for state in states}
+    fresh = {"state": _before(row["scheduled_at"], now_us), "attempts": 0}
     return [
         {
             "recipient": index,
             "address": address,
-            **(_state(last[index]) if index in last else {"state": "queued", "attempts": 0}),
+            **(_state(last[index], now_us) if index in last else fresh),
         }
         for index, address in enumerate(json.loads(row["recipients"]))
     ]
 
 
-def _state(event: asyncpg.Record) -> dict[str, Any]:
+def _state(event: asyncpg.Record, now_us: int) -> dict[str, Any]:
     return {
-        "state": event["kind"],
+        "state": _word(event, now_us),
         "attempts": event["attempt"],
         "at": _time(event["at"]),
         "due_at": _time(event["due_at"]),

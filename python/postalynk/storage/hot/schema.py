@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from postalynk.storage.hot.connection import Connection
 
-VERSION = 3
+VERSION = 4
 ADVISORY_LOCK = 0x706F7374616C  # "postal": one migration or partition change at a time
 
 MESSAGES: dict[str, str] = {
@@ -40,6 +40,7 @@ MESSAGES: dict[str, str] = {
     "size_bytes": "bigint NOT NULL",
     "recipients": "json NOT NULL",
     "message_id_header": "text NOT NULL",
+    "scheduled_at": "timestamptz",
 }
 
 EVENTS: dict[str, str] = {
@@ -78,7 +79,7 @@ EVENTS: dict[str, str] = {
     "explanation": "text NOT NULL DEFAULT ''",
     "tls_policy": "text NOT NULL DEFAULT ''",
 }
-"""Columns that came after version 1 have defaults, for the rows that were there before them."""
+"""Columns that came after version 1 have defaults or may be null: older rows have none."""
 
 _DDL = f"""
 CREATE TABLE IF NOT EXISTS postalynk.messages (
@@ -106,10 +107,11 @@ async def migrate(connection: Connection) -> None:
         await connection.execute("SELECT pg_advisory_xact_lock($1)", ADVISORY_LOCK)
         await connection.execute("CREATE SCHEMA IF NOT EXISTS postalynk")
         await connection.execute(_DDL)
-        for name, kind in EVENTS.items():
-            await connection.execute(
-                f"ALTER TABLE postalynk.events ADD COLUMN IF NOT EXISTS {name} {kind}"
-            )
+        for table, columns in (("messages", MESSAGES), ("events", EVENTS)):
+            for name, kind in columns.items():
+                await connection.execute(
+                    f"ALTER TABLE postalynk.{table} ADD COLUMN IF NOT EXISTS {name} {kind}"
+                )
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS postalynk.schema_version (version integer PRIMARY KEY)"
         )

@@ -41,6 +41,7 @@ _MESSAGE_SOURCES = {
     "org_id": "org",
     "accepted_at": "accepted_at_us",
     "expires_at": "expires_at_us",
+    "scheduled_at": "scheduled_at_us",
     "mail_to": "to",
     "mail_cc": "cc",
     "mail_bcc": "bcc",
@@ -51,7 +52,7 @@ _EVENT_SOURCES = {
     "recorded_at": "recorded_at_us",
     "due_at": "due_at_us",
 }
-_NULL_WHEN_ZERO = {"expires_at", "due_at"}
+_NULL_WHEN_ZERO = {"expires_at", "due_at", "scheduled_at"}
 _LARGEST = {"integer": 2**31 - 1, "bigint": 2**63 - 1}
 
 

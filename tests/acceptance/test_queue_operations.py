@@ -1,0 +1,118 @@
+"""What an operator does with mail that waits and with mail that died, beside a running process.
+
+What runs: `postalynk up`, the sink, which defers its `defer…` recipients once, and a policy that
+tries again after an hour. What breaks: records that nobody can read come into a lane, one first,
+then a row of them. What holds: flushed mail goes at once, cancelled mail never (G1); the row halts
+its partition and not the topic, and what died goes back as it was (G7).
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from postalynk._engine import EmbeddedQueue, partition_of
+from tests.support.processes import Postalynk, Sink, wait_for
+
+LATER = """
+from postalynk.policy import Attempt, Retry, policy
+
+AGAIN = Retry("1h", max_age="3d", jitter=0)
+
+
+@policy.retry
+def retry(attempt: Attempt) -> Retry:
+    return AGAIN
+"""
+
+
+@pytest.fixture
+def own(sink: Sink, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postalynk]:
+    """One whose deferrals wait for long."""
+    target = Postalynk(
+        tmp_path_factory.mktemp("operations"),
+        sink.address,
+        policy=LATER,
+        settings="[dead_letters]\nmax_run = 3\n",
+    )
+    try:
+        yield target.start().prepare()
+    finally:
+        target.remove()
+
+
+def states(own: Postalynk) -> dict[str, int]:
+    """What the audit counts; it must be clean."""
+    report = own.ask("audit")
+    assert report["unaccounted"] == report["twice"] == []
+    found: dict[str, int] = report["states"]
+    return found
+
+
+def test_what_waits_is_flushed_and_cancelled_by_choice(own: Postalynk) -> None:
+    spring = [{"name": "campaign", "value": "spring"}]
+    flushed = own.send(to="defer.flush@one.example")
+    cancelled = own.send(to="defer.cancel@two.example", tags=spring)
+    far = "2999-01-01T00:00:00Z"
+    hastened = own.send(to="ada@one.example", scheduled_at=far)
+    never = own.send(to="ada@two.example", scheduled_at=far, tags=spring)
+    kept = own.send(to="defer.keep@three.example")
+    for message_id in (flushed, cancelled, kept):
+        own.wait_state(message_id, "delivery_delayed")
+    nothing = own.command("queue", "flush")
+    assert nothing.returncode == 1
+    assert "--all" in nothing.stderr
+    would = own.ask("queue", "flush", "--domain", "one.example")
+    assert would == {"is_dry_run": True, "deferred": 1, "scheduled": 1, "left": 0}
+    did = own.ask("queue", "flush", "--domain", "one.example", "--yes")
+    assert did == {**would, "is_dry_run": False}
+    gone = own.ask("queue", "cancel", "--org", own.org, "--tag", "campaign=spring", "--yes")
+    assert gone == {"is_dry_run": False, "deferred": 1, "scheduled": 1, "left": 0}
+    for message_id in (flushed, hastened):
+        own.wait_state(message_id, "delivered")
+    for message_id in (cancelled, never):
+        own.wait_state(message_id, "canceled")
+    assert own.state(kept) == "delivery_delayed"
+    assert states(own) == {"delivered": 2, "cancelled": 2, "deferred": 1}
+    own.kill()
+    own.start()
+    assert states(own) == {"delivered": 2, "cancelled": 2, "deferred": 1}
+    assert own.ask("queue")["deferred"] == 1
+
+
+def put(own: Postalynk, *values: bytes) -> None:
+    """Records of a foreign writer, into the organization's own partition, while nothing runs."""
+    own.stop()
+    queue = EmbeddedQueue(str(own.base / "data/queue"))
+    partition = partition_of(own.org, queue.partitions)
+    queue.append([("email.send.normal", partition, None, value) for value in values])
+    queue.close()
+    own.start()
+
+
+def test_a_row_of_bad_records_halts_its_partition_until_it_is_resumed(own: Postalynk) -> None:
+    put(own, b"\x00odd")
+    wait_for(lambda: len(own.ask("dlq", "ls")) == 1, "the record is a dead letter")
+    sent = own.send(to="ada@rcpt.example")
+    own.wait_state(sent, "delivered")
+    put(own, *(b"\x00row %d" % number for number in range(6)))
+    wait_for(lambda: own.ask("queue")["halted"], "the partition is halted")
+    (halted,) = own.ask("queue")["halted"]
+    assert (halted["held"], len(own.ask("dlq", "ls"))) == (3, 4)
+    assert own.metric("postalynk_halted_partitions") == 1
+    waits = own.send(to="ada@rcpt.example")
+    assert own.command("drain", "--timeout", "1s").returncode == 1
+    assert own.state(waits) == "queued"
+    assert own.ask("dlq", "resume") == [halted["partition"]]
+    own.wait_state(waits, "delivered")
+    assert own.ask("queue")["halted"] == []
+    assert len(own.ask("dlq", "ls")) == 7
+    (top,) = own.ask("dlq", "top")
+    assert (top["name"], top["letters"]) == ("undecodable", 7)
+    assert "first byte" in own.command("dlq", "show", own.ask("dlq", "ls")[0]["id"]).stdout
+    dropped = own.ask("dlq", "drop", "--id", own.ask("dlq", "ls")[0]["id"], "--yes")
+    assert len(dropped["dropped"]) == 1
+    back = own.ask("dlq", "redrive", "--since", "1h", "--rate", "1000", "--yes")
+    assert len(back["redriven"]) == 6
+    # Nothing mended them, so they come again, and say so.
+    wait_for(lambda: len(own.ask("queue")["halted"]) == 1, "they halt the partition again")
+    assert max(letter["count"] for letter in own.ask("dlq", "ls")) == 2
