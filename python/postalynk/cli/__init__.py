@@ -19,6 +19,7 @@ def commands() -> "App":
         policy,
         pool,
         queue,
+        replay,
         tls_report,
         trace,
         up,

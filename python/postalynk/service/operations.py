@@ -11,6 +11,7 @@ import json
 import os
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,14 @@ from postalynk.policy import Pools
 from postalynk.queue import open_queue
 from postalynk.queue.native import EmbeddedQueue
 from postalynk.recorder.projection import Recorder
-from postalynk.service import accounting, policies, queue_operations, replaying, tls_report
+from postalynk.service import (
+    accounting,
+    policies,
+    projecting,
+    queue_operations,
+    replaying,
+    tls_report,
+)
 from postalynk.service.canary import CanaryWatch
 from postalynk.service.client import Client, control_directory
 from postalynk.service.queue_operations import LiveQueueOperations, QueueOperations
@@ -70,6 +78,7 @@ LIVE_NAMES = (
     | {
         "drain",
         "process_state",
+        "replay_projections",
         "tls_reports",
         "trace_close",
         "trace_open",
@@ -264,6 +273,8 @@ class LiveParts:
     loop: asyncio.AbstractEventLoop
     canary: CanaryWatch
     reports: TlsReports
+    dsn: Callable[[], str]
+    """Where PostgreSQL is."""
     started_s: float = field(default_factory=time.monotonic)
 
 
@@ -322,6 +333,12 @@ class LiveOperations(LiveQueueOperations, Operations):
         """Deliveries in the engine, and records above the low-water marks."""
         waiting = sum(lane.waiting for lane in accounting.depth(self._queue))
         return max(waiting, self._live.parts.engine.in_flight())
+
+    def replay_projections(self, **which: Any) -> projecting.Replayed:
+        """Write into PostgreSQL what it lacks of a stretch of the log."""
+        stretch = msgspec.convert(which, projecting.Stretch)
+        work = projecting.replayed(self._queue, self._live.dsn, stretch)
+        return asyncio.run_coroutine_threadsafe(work, self._live.loop).result()
 
     def tls_reports(self, days_ago: int) -> list[dict[str, Any]]:
         """The reports of a UTC day, as their domains get them."""

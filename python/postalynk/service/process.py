@@ -124,7 +124,7 @@ class Process:
 
     async def _open(self, opened: AsyncExitStack) -> None:
         """Everything, bottom up; ``opened`` closes it top down."""
-        settings = self._settings
+        settings, loop = self._settings, asyncio.get_running_loop()
         # Bound first: an address in use should not cost a restore.
         api = bind(settings.api.listen, "api.listen") if self._with_api else None
         submission = bind_submission(settings) if self._with_api else None
@@ -152,13 +152,7 @@ class Process:
             queue,
             control,
             LiveParts(
-                parts,
-                worker,
-                recorder,
-                reader,
-                asyncio.get_running_loop(),
-                canary,
-                settings.tls_reports,
+                parts, worker, recorder, reader, self._loop, canary, settings.tls_reports, dsn
             ),
             settings,
         )

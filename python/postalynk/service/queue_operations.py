@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import time
+import uuid
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from postalynk.errors import ControlError
-from postalynk.service import accounting, auditing, dead_letter, waiting
+from postalynk.service import accounting, auditing, dead_letter, resending, waiting
 from postalynk.service.dead_letter import Filter, Pace
+from postalynk.service.projecting import Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +33,7 @@ NAMES = frozenset(
         "show_letter",
     }
 )
-LIVE_NAMES = frozenset({"cancel_waiting", "flush_waiting", "resume_partitions"})
+LIVE_NAMES = frozenset({"cancel_waiting", "flush_waiting", "resend", "resume_partitions"})
 T = TypeVar("T")
 
 TOP_BY = ("reason", "org", "version", "policy_version", "topic")
@@ -123,6 +125,23 @@ class LiveQueueOperations(QueueOperations):
     def cancel_waiting(self, is_dry_run: bool, **choice: Any) -> waiting.Waiting:
         """Take deferred and scheduled mail back."""
         return self._waiting(is_dry_run, choice, waiting.cancelled, "cancelled by the operator")
+
+    def resend(
+        self, is_dry_run: bool, message_id: str | None, state: str | None, **which: Any
+    ) -> resending.Resent:
+        """Send again what is over."""
+        if message_id is not None:
+            try:
+                uuid.UUID(message_id)
+            except ValueError as error:
+                fix = "give the id POST /emails answered with"
+                raise ControlError(f"{message_id!r} is no message id", fix=fix) from error
+        if state not in {None, *resending.OVER}:
+            fix = f"use one of {', '.join(resending.OVER)}"
+            raise ControlError(f"no delivery ends {state!r}", fix=fix)
+        chosen = resending.Chosen(message_id, state)
+        stretch = _known(which, Stretch)
+        return resending.resend(self._parts, stretch, chosen, is_dry_run=is_dry_run)
 
     def resume_partitions(self, partition: int | None = None) -> list[int]:
         """Let halted partitions go on; what was held in them becomes dead letters."""
