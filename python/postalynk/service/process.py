@@ -151,9 +151,7 @@ class Process:
         self.operations = LiveOperations(
             queue,
             control,
-            LiveParts(
-                parts, worker, recorder, reader, self._loop, canary, settings.tls_reports, dsn
-            ),
+            LiveParts(parts, worker, recorder, reader, loop, canary, settings.tls_reports, dsn),
             settings,
         )
         self._mind_letters(opened, queue, parts)
