@@ -28,7 +28,7 @@ impl Canonicalization {
 }
 
 /// Fields that are signed once more than they occur, so that a relay can neither remove nor add one.
-const OVERSIGNED: [&str; 13] = [
+const OVERSIGNED: [&str; 16] = [
     "From",
     "To",
     "Cc",
@@ -39,20 +39,15 @@ const OVERSIGNED: [&str; 13] = [
     "MIME-Version",
     "Content-Type",
     "Content-Transfer-Encoding",
+    "Content-Disposition",
+    "Content-ID",
+    "Content-Description",
     "List-Unsubscribe",
     "List-Unsubscribe-Post",
     "Feedback-ID",
 ];
 /// Fields that are signed as often as they occur: later ones are harmless, or someone else's to add.
-const SIGNED: [&str; 7] = [
-    "Sender",
-    "In-Reply-To",
-    "References",
-    "List-Id",
-    "Content-Disposition",
-    "Content-ID",
-    "Content-Description",
-];
+const SIGNED: [&str; 4] = ["Sender", "In-Reply-To", "References", "List-Id"];
 const NAMES: usize = OVERSIGNED.len() + SIGNED.len();
 /// More of one field than this is not a message anyone sends; the others stay unsigned.
 const MOST: usize = 255;
