@@ -9,4 +9,7 @@ scripts/build.sh
 # Readers of hostile octets, a million cases each; `make test` runs them for a second.
 step "Fuzzing" env BOLERO_RANDOM_ITERATIONS="${BOLERO_RANDOM_ITERATIONS:-1000000}" \
     cargo test --release --locked --test fuzz
+# What only the engine may call is tried from within.
+step "Fuzzing the engine" env BOLERO_RANDOM_ITERATIONS="${BOLERO_RANDOM_ITERATIONS:-1000000}" \
+    cargo test --release --locked -p postalynk-delivery --lib fuzz_
 exec "$VENV/bin/python" -m pytest -m soak "$@"

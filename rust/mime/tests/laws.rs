@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
 
 use mail_parser::{MessageParser, MimeHeaders, PartType};
-use postalynk_mime::{Composed, Draft, Origin, parse_address, parse_mailbox};
+use postalynk_mime::{Composed, Draft, Origin, check_fields, parse_address, parse_mailbox};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -93,6 +93,10 @@ fn input() -> impl Strategy<Value = Input> {
 }
 
 fn compose(input: &Input) -> Composed {
+    draft(input).compose()
+}
+
+fn draft(input: &Input) -> Draft<'_> {
     let mut draft = Draft::new(Origin {
         from_name: &input.name,
         from_address: "author@example.com",
@@ -119,7 +123,7 @@ fn compose(input: &Input) -> Composed {
         let id = if *inline { "part" } else { "" };
         draft.attach(name, "image/png", id, content).unwrap();
     }
-    draft.compose()
+    draft
 }
 
 /// Line ends as a message has them.
@@ -201,6 +205,37 @@ proptest! {
             prop_assert_eq!(&field[..len], name.as_bytes());
             prop_assert_eq!(field[len], b':');
         }
+    }
+
+    /// Law `intended_fields_only`: what a bug would have to do to put a field in is seen.
+    #[test]
+    fn law_intended_fields_only(
+        input in input(),
+        at in any::<prop::sample::Index>(),
+        injected in prop_oneof![
+            Just("\r\nBcc: x@y.example"),
+            Just("\r\nBcc: x@y.example\r\n "),
+            Just("\nBcc: x@y.example"),
+            Just("\r\n\r\n<html>"),
+            Just("\r\nno field at all\r\n"),
+        ],
+    ) {
+        let draft = draft(&input);
+        let message = draft.compose();
+        prop_assert_eq!(check_fields(&[&message.bytes], draft.field_names()), Ok(()));
+        // Signatures come in segments of their own.
+        let signed: [&[u8]; 2] = [b"DKIM-Signature: v=1;\r\n b=x\r\n", &message.bytes];
+        let names = || std::iter::once(&b"DKIM-Signature"[..]).chain(draft.field_names());
+        prop_assert_eq!(check_fields(&signed, names()), Ok(()));
+        let split: [&[u8]; 2] = [b"DKIM-Signature: v=1;\r\n\r\n", &message.bytes];
+        prop_assert!(check_fields(&split, names()).is_err());
+        // The last field is ours alone; cut short there, a header would still have all its fields.
+        let at = at.index(message.fields[message.fields.len() - 1].range().start);
+        let (before, after) = message.bytes.split_at(at);
+        let changed = [before, injected.as_bytes(), after].concat();
+        let found = check_fields(&[&changed], draft.field_names());
+        prop_assert!(found.is_err(), "{injected:?} at {at}");
+        prop_assert!(found.unwrap_err().to_string().contains("nothing was sent"));
     }
 
     #[test]
