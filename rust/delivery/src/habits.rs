@@ -6,7 +6,9 @@
 //! RCPT on to the last (RFC 5321, 4.5.3.1.10) teaches it; what was refused that way leaves again at
 //! once in a transaction of its own, which is no attempt. It also remembers how many messages may be
 //! in flight with CHUNKING (RFC 3030): none, for good, once BDAT was refused or a connection was
-//! lost around the first chunk.
+//! lost around the first chunk. And it remembers that a host offered no 8BITMIME (RFC 6152): from then
+//! on raw messages are re-encoded before they are signed, for mail without 8-bit octets every other
+//! host takes too.
 //! **Laws.** `law_rest_shrinks`: what is sent again is always less than what was sent.
 //! **Not here.** LIMITS (RFC 9422), which holds on one connection only.
 
@@ -22,6 +24,8 @@ pub(crate) struct Habits {
     pub(crate) recipients: usize,
     /// Messages in flight with CHUNKING that a new connection begins with; 0: DATA.
     pub(crate) chunk_window: usize,
+    /// One of its hosts offers no 8BITMIME.
+    pub(crate) is_seven_bit: bool,
 }
 
 impl Default for Habits {
@@ -29,6 +33,7 @@ impl Default for Habits {
         Self {
             recipients: MOST_RECIPIENTS,
             chunk_window: 1,
+            is_seven_bit: false,
         }
     }
 }

@@ -7,28 +7,24 @@
 //! **Sharing.** Recipients of one message on one path that took the same route get the same octets:
 //! they are composed and signed once and leave in one transaction.
 //! **Invariant.** What comes back is fit for the wire: checked content, checked envelope.
+//! **Not here.** How a message is made: `make`.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use crossbeam_channel::Receiver;
-use postalynk_dkim::{
-    BodyHash, Canonicalization, Domain, Hashed, HeaderField, Key, Lanes, MessageSigner, Selector,
-    Signer,
-};
-use postalynk_mime::{Draft, Header, Origin};
-use postalynk_record::v1::{self, message::Content as Kind};
+use postalynk_dkim::{Domain, Key, Lanes, Selector, Signer};
+use postalynk_mime::NotSevenBit;
 use postalynk_smtp::{Content, ForwardPath, ReversePath};
 use postalynk_template::Shelf;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock;
 use crate::error::EngineError;
-use crate::late::Late;
-use crate::route::{HeaderOp, Job};
+use crate::make::{Made, Signing, make};
+use crate::route::Job;
 use crate::shard::ToShard;
 use crate::shared::Shared;
 
@@ -104,6 +100,8 @@ pub(crate) struct Mail {
     /// At least one.
     pub(crate) recipients: Vec<Addressed>,
     pub(crate) content: Content,
+    /// Why it has 8-bit octets although the path's receiver takes none.
+    pub(crate) eight_bit: Option<NotSevenBit>,
     /// How often a connection was lost before it answered MAIL.
     pub(crate) requeued: u32,
 }
@@ -122,6 +120,7 @@ impl Mail {
             reverse_path: self.reverse_path.clone(),
             recipients: self.recipients.split_off(at),
             content: self.content.clone(),
+            eight_bit: self.eight_bit,
             requeued: self.requeued,
         })
     }
@@ -138,6 +137,8 @@ pub(crate) struct ToPrepare {
     pub(crate) path: u32,
     /// Its place among those of the path.
     pub(crate) place: u64,
+    /// The receiver takes no 8-bit octets.
+    pub(crate) is_seven_bit: bool,
 }
 
 /// What comes back.
@@ -175,14 +176,9 @@ pub(crate) fn work(
         let signers = Arc::clone(&shared.signers.read());
         let mut next = Some(first);
         let mut count = 0;
-        while let Some(ToPrepare {
-            jobs: group,
-            shard,
-            path,
-            place,
-        }) = next
-        {
-            let (mail, unfit) = prepare(group, &signers, &mut shelf);
+        while let Some(asked) = next {
+            let (shard, path, place) = (asked.shard, asked.path, asked.place);
+            let (mail, unfit) = prepare(asked, &signers, &mut shelf);
             back[shard].push(Prepared {
                 path,
                 place,
@@ -205,11 +201,11 @@ pub(crate) fn work(
 }
 
 fn prepare(
-    jobs: Vec<Job>,
+    asked: ToPrepare,
     signers: &Signers,
     shelf: &mut Shelf,
 ) -> (Option<Box<Mail>>, Vec<(Job, Unfit)>) {
-    let (recipients, mut unfit) = address(jobs);
+    let (recipients, mut unfit) = address(asked.jobs);
     let Some(first) = recipients.first() else {
         return (None, unfit);
     };
@@ -221,17 +217,28 @@ fn prepare(
         Err(Unfit::NoKey(reason))
     } else {
         // A bug in composing must cost its message, not the worker and all others.
-        let making = AssertUnwindSafe(|| make(message, ops, (signers, now_s), shelf));
+        let signing = Signing {
+            signers,
+            now_s,
+            is_seven_bit: asked.is_seven_bit,
+        };
+        let making = AssertUnwindSafe(|| make(message, ops, signing, shelf));
         catch_unwind(making)
             .unwrap_or_else(|_| Err("composing the message crashed".to_owned()))
             .map_err(Unfit::Content)
     };
     match made {
-        Ok((reverse_path, content)) => {
+        Ok(made) => {
+            let Made {
+                reverse_path,
+                content,
+                eight_bit,
+            } = made;
             let mail = Mail {
                 reverse_path,
                 recipients,
                 content,
+                eight_bit,
                 requeued: 0,
             };
             (Some(Box::new(mail)), unfit)
@@ -255,181 +262,4 @@ fn address(jobs: Vec<Job>) -> (Vec<Addressed>, Vec<(Job, Unfit)>) {
         }
     }
     (recipients, unfit)
-}
-
-fn make(
-    message: &v1::Message,
-    ops: &[HeaderOp],
-    signing: (&[Signer], u64),
-    shelf: &mut Shelf,
-) -> Result<(ReversePath, Content), String> {
-    let reverse_path =
-        ReversePath::new(&message.reverse_path).map_err(|e| format!("MAIL FROM: {e}"))?;
-    let mut segments = match &message.content {
-        Some(Kind::Composed(composed)) => compose(message, composed, ops, signing, shelf)?,
-        Some(Kind::Raw(raw)) => pass_on(raw, ops, signing)?,
-        None => return Err("the message has no content".to_owned()),
-    };
-    segments.retain(|segment| !segment.is_empty());
-    let content = Content::new(segments).map_err(|error| error.to_string())?;
-    Ok((reverse_path, content))
-}
-
-/// Writes and signs a message from its parts.
-fn compose(
-    message: &v1::Message,
-    composed: &v1::Composed,
-    ops: &[HeaderOp],
-    (signers, now_s): (&[Signer], u64),
-    shelf: &mut Shelf,
-) -> Result<Vec<Bytes>, String> {
-    let late = Late::of(composed, shelf)?;
-    let draft = draft(message, composed, &late, ops).map_err(|error| error.to_string())?;
-    let written = draft.compose();
-    // Collecting results would grow the list step by step, for a result may end it early.
-    let mut fields = Vec::with_capacity(written.fields.len());
-    for (name, field) in written.fields() {
-        fields.push(HeaderField::new(field, name).map_err(|error| error.to_string())?);
-    }
-    let mut segments = match u64::from(composed.dkim_expires_s) {
-        0 => sign(&fields, written.body(), (signers, now_s))?,
-        seconds => {
-            let expiring = |signer: &Signer| signer.clone().expires_after_s(seconds);
-            let signers: Vec<Signer> = signers.iter().map(expiring).collect();
-            sign(&fields, written.body(), (&signers, now_s))?
-        }
-    };
-    segments.push(Bytes::from(written.bytes));
-    Ok(segments)
-}
-
-fn draft<'a>(
-    message: &'a v1::Message,
-    composed: &'a v1::Composed,
-    late: &'a Late,
-    ops: &'a [HeaderOp],
-) -> Result<Draft<'a>, postalynk_mime::Error> {
-    let from = composed.from.as_ref();
-    let mut draft = Draft::new(Origin {
-        from_name: from.map_or("", |from| &from.name),
-        from_address: from.map_or("", |from| &from.address),
-        message_id: &message.message_id,
-        date_s: message.accepted_at_us / 1_000_000,
-        // The same message composes to the same octets on every attempt.
-        seed: xxhash_rust::xxh3::xxh3_64(&message.id),
-    })?;
-    for mailbox in &composed.reply_to {
-        draft.reply_to(&mailbox.name, &mailbox.address)?;
-    }
-    for mailbox in &composed.to {
-        draft.to(&mailbox.name, &mailbox.address)?;
-    }
-    for mailbox in &composed.cc {
-        draft.cc(&mailbox.name, &mailbox.address)?;
-    }
-    draft.subject(late.subject(composed))?;
-    let (text, html) = (late.text(composed), late.html(composed));
-    if !text.is_empty() {
-        draft.text(text)?;
-    }
-    if !html.is_empty() {
-        draft.html(html)?;
-    }
-    if !composed.no_plain_text {
-        draft.auto_text();
-    }
-    if let Some(calendar) = &composed.calendar {
-        draft.calendar(&calendar.method, &calendar.object)?;
-    }
-    for (name, value) in custom_headers(late.headers(composed), ops) {
-        draft.header(name, value)?;
-    }
-    for a in &composed.attachments {
-        draft.attach(&a.filename, &a.content_type, &a.content_id, &a.content)?;
-    }
-    Ok(draft)
-}
-
-/// The message's own headers with the policy's operations applied. An operation that is not allowed
-/// is left out: a policy that errs costs no message (G4).
-fn custom_headers<'a>(
-    mut headers: Vec<(&'a str, &'a str)>,
-    ops: &'a [HeaderOp],
-) -> Vec<(&'a str, &'a str)> {
-    for op in ops {
-        if let HeaderOp::Set(name, _) | HeaderOp::Remove(name) = op {
-            headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
-        }
-        if let HeaderOp::Set(name, value) | HeaderOp::Add(name, value) = op
-            && Header::new(name, value).is_ok()
-        {
-            headers.push((name, value));
-        }
-    }
-    headers
-}
-
-/// Signs a raw message; added headers go in front, and set and removed ones out of it.
-fn pass_on(raw: &Bytes, ops: &[HeaderOp], signing: (&[Signer], u64)) -> Result<Vec<Bytes>, String> {
-    let raw = if ops.is_empty() {
-        raw.clone()
-    } else {
-        edit(raw, ops)?
-    };
-    let (fields, body) = postalynk_dkim::split(&raw).map_err(|error| error.to_string())?;
-    let mut segments = sign(&fields, body, signing)?;
-    segments.push(raw);
-    Ok(segments)
-}
-
-fn edit(raw: &Bytes, ops: &[HeaderOp]) -> Result<Bytes, String> {
-    let (fields, body) = postalynk_dkim::split(raw).map_err(|error| error.to_string())?;
-    let is_dropped = |field: &HeaderField<'_>| {
-        ops.iter().any(|op| match op {
-            HeaderOp::Set(name, _) | HeaderOp::Remove(name) => {
-                field.name().eq_ignore_ascii_case(name.as_bytes())
-            }
-            HeaderOp::Add(..) => false,
-        })
-    };
-    let mut edited = Vec::with_capacity(raw.len() + 256);
-    for op in ops {
-        if let HeaderOp::Set(name, value) | HeaderOp::Add(name, value) = op
-            // Printable ASCII on one line needs neither encoding nor folding.
-            && value.len() < 900
-            && value.bytes().all(|b| (b' '..=b'~').contains(&b))
-            && Header::new(name, value).is_ok()
-        {
-            edited.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-        }
-    }
-    for field in fields.iter().filter(|field| !is_dropped(field)) {
-        edited.extend_from_slice(field.name());
-        edited.push(b':');
-        edited.extend_from_slice(field.value());
-        edited.extend_from_slice(b"\r\n");
-    }
-    edited.extend_from_slice(b"\r\n");
-    edited.extend_from_slice(body);
-    Ok(edited.into())
-}
-
-/// One signature header per key; the message is read once for all of them.
-fn sign(
-    fields: &[HeaderField<'_>],
-    body: &[u8],
-    (signers, now_s): (&[Signer], u64),
-) -> Result<Vec<Bytes>, String> {
-    if signers.is_empty() {
-        return Ok(Vec::new());
-    }
-    let hashed = Hashed::new(fields, BodyHash::of(Canonicalization::Relaxed, [body]))
-        .map_err(|error| error.to_string())?;
-    let header = |signer: &Signer| {
-        signer
-            .sign(&hashed, now_s)
-            .map(Bytes::from)
-            .map_err(|error| error.to_string())
-    };
-    signers.iter().map(header).collect()
 }

@@ -246,6 +246,7 @@ impl Shard {
                 shard: self.links.index,
                 path: path.id,
                 place,
+                is_seven_bit: state.habits.is_seven_bit,
             };
             // The pool ends after the shards, so it is there.
             let _ = self.links.to_prepare.send(group);

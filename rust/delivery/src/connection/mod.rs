@@ -216,12 +216,20 @@ impl<'a> Connection<'a> {
                 self.open.push(open);
             }
             Err(SubmitError::NotReady) => self.shard.put_back(self.path, open.mail),
+            // Not tried without them yet.
+            Err(SubmitError::EightBitUnsupported) if open.mail.eight_bit.is_none() => {
+                self.make_again(*open.mail);
+            }
             Err(error) => self.refuse(&open, error),
         }
     }
 
     /// The receiver said beforehand that it cannot take the message.
     fn refuse(&self, open: &Open, error: SubmitError) {
+        let reason = match (error, open.mail.eight_bit) {
+            (SubmitError::EightBitUnsupported, Some(cause)) => format!("{error}: {cause}"),
+            _ => error.to_string(),
+        };
         let code = match error {
             SubmitError::TooLarge { .. } => "5.3.4",
             SubmitError::Utf8Unsupported => "5.6.7",
@@ -235,7 +243,7 @@ impl<'a> Connection<'a> {
                 .clone_into(&mut finished.tried.class);
             "mail".clone_into(&mut finished.tried.phase);
             code.clone_into(&mut finished.tried.enhanced);
-            finished.reason = error.to_string();
+            finished.reason.clone_from(&reason);
             self.shard.finish(finished);
         }
     }

@@ -3,7 +3,8 @@
 //! **Model.** A transaction ends answered ([`Connection::done`]) or with its connection
 //! ([`Connection::lose`]). Either way each recipient gets an outcome, or leaves again at once
 //! because nothing was said about it: the whole message when MAIL was never answered, the last
-//! recipients when they were only too many.
+//! recipients when they were only too many. A message whose 8-bit octets the receiver does not take
+//! goes back to be made without them, once.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::AcqRel;
@@ -20,6 +21,7 @@ use crate::clock;
 use crate::ending::{attempt_of, ended};
 use crate::habits::too_many_from;
 use crate::outcome::{End, Finished};
+use crate::prepare::{Mail, ToPrepare};
 use crate::reply::put_reply;
 
 impl Connection<'_> {
@@ -141,6 +143,23 @@ impl Connection<'_> {
         self.free(std::mem::take(&mut open.slots));
         open.mail.requeued += 1;
         self.shard.put_back(self.path, open.mail);
+    }
+
+    /// The receiver takes no 8-bit octets: the message is made without them, and keeps its place.
+    pub(super) fn make_again(&self, mail: Mail) {
+        let tokens = mail.recipients.len() as u64;
+        self.path.site.bucket.borrow_mut().give_back(tokens);
+        let mut state = self.path.state.borrow_mut();
+        state.habits.is_seven_bit = true;
+        let again = ToPrepare {
+            jobs: mail.into_jobs().collect(),
+            shard: self.shard.links.index,
+            path: self.path.id,
+            place: state.prepared.reserve_front(),
+            is_seven_bit: true,
+        };
+        // The pool ends after the shards, so it is there.
+        let _ = self.shard.links.to_prepare.send(again);
     }
 
     fn free(&self, slots: Vec<Option<u32>>) {

@@ -15,10 +15,13 @@ mod fetch;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use postalynk_dns::{Resolver, StsPolicy, sts_id};
+
+use crate::tls::Roots;
 
 pub(crate) use fetch::{FetchError, Fetcher};
 
@@ -27,6 +30,28 @@ const MOST: usize = 50_000;
 const RENEW_S: u64 = 86_400;
 /// No second try within this.
 const AGAIN_S: u64 = 300;
+
+/// The policy a domain serves now, as the engine would get it, kept nowhere. Blocks, for a minute at
+/// most. `ips` are those of its policy host; `ca_file` has authorities beside Mozilla's (empty: none).
+///
+/// # Errors
+/// What senders get instead of a policy, in words.
+pub fn fetch_sts_policy(
+    domain: &str,
+    ips: &[IpAddr],
+    ca_file: &Path,
+    port: u16,
+) -> Result<StsPolicy, String> {
+    let roots = Roots::load(ca_file).map_err(|error| error.to_string())?;
+    let fetcher = Fetcher::new(roots, port).map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let host = format!("mta-sts.{domain}");
+    let fetched = runtime.block_on(fetcher.fetch(&host, ips));
+    fetched.map_err(|error| error.text)
+}
 
 /// A policy and where its life stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

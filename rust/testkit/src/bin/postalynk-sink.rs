@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 const USAGE: &str = "\
-usage: postalynk-sink [--listen ADDR] [--fast] [--no-pipelining] [--chunking] [--starttls]
-                      [--plain] [--slow-ms N] [--size-limit BYTES] [--remember N]
+usage: postalynk-sink [--listen ADDR] [--fast] [--no-pipelining] [--seven-bit] [--chunking]
+                      [--starttls] [--plain] [--slow-ms N] [--size-limit BYTES] [--remember N]
                       [--ledger FILE] [--store DIR] [--stats-listen ADDR]
   --listen ADDR        loopback address, default 127.0.0.1:0 (a free port)
   --fast               count messages only: no ledger, no personalities
@@ -35,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--fast" => options.count_only = true,
             "--plain" => options.personalities = false,
             "--no-pipelining" => options.pipelining = false,
+            "--seven-bit" => options.eight_bit = false,
             "--chunking" => options.chunking = true,
             "--starttls" => options.starttls = true,
             "--slow-ms" => options.slow = Duration::from_millis(value()?.parse()?),
