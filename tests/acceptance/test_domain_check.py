@@ -2,12 +2,23 @@
 
 What runs: commands without a process, and the testkit's DNS server with the records that
 `domain add` told to publish. What breaks: one record is of another key. What holds: the command
-says which, exits with 1, and with 0 once all is in order.
+says which, exits with 1, and with 0 once all is in order. An MTA-STS policy is fetched from a host
+whose certificate is checked.
 """
 
 import json
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.processes import Dns, Postalynk, free_port
 
@@ -101,3 +112,89 @@ def test_without_a_process_the_check_moves_new_keys_on(tmp_path: Path) -> None:
     assert findings["dkim pl3"]["detail"] == "is the key that signs"
     assert findings["dkim pl1"]["detail"] == "signs no more; its record serves mail under way"
     assert postalynk.ask("domain", "show", "example.com")["selectors"] == ["pl3", "pl4"]
+
+
+POLICY_HOST = "mta-sts.example.com"
+
+
+def certificate(directory: Path) -> Path:
+    """A PEM file with a certificate of the policy host that signs itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, POLICY_HOST)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(POLICY_HOST)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = directory / "host.pem"
+    file.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return file
+
+
+@contextmanager
+def policy_host(pem: Path, answer: list[str]) -> Iterator[int]:
+    """An HTTPS server whose every answer is the text in the list; its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_here = answer[0] and self.path == "/.well-known/mta-sts.txt"
+            self.send_response(200 if is_here else 404)
+            self.send_header("Content-Type", "text/plain")
+            self.send_header("Content-Length", str(len(answer[0].encode())))
+            self.end_headers()
+            self.wfile.write(answer[0].encode())
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_the_sts_policy_is_held_against_the_mx_hosts(tmp_path: Path) -> None:
+    pem, port = certificate(tmp_path), free_port()
+    answer = ["version: STSv1\nmode: enforce\nmx: *.example.com\nmax_age: 604800\n"]
+    with policy_host(pem, answer) as policy_port:
+        settings = (
+            f'[dns]\nservers = ["127.0.0.1:{port}"]\n[delivery.tls]\nca_file = "{pem}"\n'
+            f"mta_sts_port = {policy_port}\n"
+        )
+        postalynk = Postalynk(tmp_path / "p", settings=settings).prepare()
+        zone = [f"{r['name']} {r['type']} {r['value']}" for r in postalynk.records]
+        zone += ["example.com MX 10 mx.example.com", "example.com MX 20 mx.other.example"]
+        zone += ["_mta-sts.example.com TXT v=STSv1; id=1", f"{POLICY_HOST} A 127.0.0.1"]
+        dns = Dns(tmp_path, zone, f"127.0.0.1:{port}")
+        try:
+            status, wrong = check(postalynk)
+            assert (status, wrong["mta-sts"]["verdict"]) == (1, "wrong")
+            assert "does not name mx.other.example" in wrong["mta-sts"]["detail"]
+            answer[0] = answer[0].replace("mx: ", "mx: mx.other.example\nmx: ")
+            status, right = check(postalynk)
+            assert (status, right["mta-sts"]["verdict"]) == (0, "ok")
+            assert right["mta-sts"]["detail"].startswith("policy enforce, kept for 7 days")
+            answer[0] = ""
+            status, gone = check(postalynk)
+            assert (status, gone["mta-sts"]["verdict"]) == (0, "note")
+            assert "status 404" in gone["mta-sts"]["detail"]
+        finally:
+            dns.stop()

@@ -12,6 +12,7 @@ from postalynk.cli.render import emit_json, out, table
 from postalynk.control.domains import DomainSetup
 from postalynk.control.preflight import Sender, examine
 from postalynk.control.resolver import Resolver
+from postalynk.control.sts import fetcher
 from postalynk.errors import ControlError
 from postalynk.service.operations import ask
 from postalynk.service.rotation import look
@@ -130,8 +131,9 @@ def list_(*, org: str | None = None, common: Common = COMMON) -> None:
 def check(name: Annotated[str, Parameter(name="DOMAIN")], *, common: Common = COMMON) -> int:
     """Compare DNS with what is signed and sent; exit status 1 if mail would suffer.
 
-    Asks `[dns] servers` for DKIM, SPF, DMARC, PTR, MX, MTA-STS and TLS-RPT, and says which of them
-    Google, Yahoo and Microsoft require of bulk senders. While keys change, what it sees moves them
+    Asks `[dns] servers` for DKIM, SPF, DMARC, PTR, MX, MTA-STS and TLS-RPT, fetches the MTA-STS
+    policy to hold it against the MX hosts, and says what Google, Yahoo and Microsoft require of
+    bulk senders. While keys change, what it sees moves them
     on, as the running process does by itself.
     """
     settings = common.settings()
@@ -143,7 +145,10 @@ def check(name: Annotated[str, Parameter(name="DOMAIN")], *, common: Common = CO
         known = ask(settings, "advance_keys", domain=setup.domain, shown=shown)
         setup = msgspec.convert(known["setup"], DomainSetup)
     senders = msgspec.convert(known["senders"], list[Sender])
-    findings = list(examine(setup, senders, resolver))
+    tls = settings.delivery.tls
+    ca_file = str(settings.path(tls.ca_file)) if tls.ca_file else ""
+    fetch = fetcher(resolver.addresses, ca_file, tls.mta_sts_port)
+    findings = list(examine(setup, senders, resolver, fetch))
     if common.json:
         emit_json({"domain": setup.domain, "findings": msgspec.to_builtins(findings)})
     # A record to publish is longer than a column of a table.

@@ -1,4 +1,4 @@
-"""The one file of this room that calls the engine: keys, domains, what waits in the queue."""
+"""The one file of this room that calls the engine: keys, domains and policies, what waits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from postalynk._engine import (
     dkim_record,
     encode_event,
     encode_scheduled,
+    fetch_sts_policy,
     parse_address,
     partition_of,
     routing_records,
@@ -23,6 +24,7 @@ __all__ = [
     "dkim_record",
     "encode_event",
     "encode_scheduled",
+    "fetch_sts_policy",
     "is_shown",
     "normal_domain",
     "partition_of",

@@ -1,8 +1,9 @@
 """Preflight of a sender domain: what DNS says beside what is signed and sent.
 
-**Model.** `examine` is given the records the domain should have, the sources mail leaves from and a
-`Lookup`; it yields one `Finding` per thing looked at, each with the providers that ask for it of
-bulk senders, and at the end one per provider (`postalynk.control.bulk_rules`).
+**Model.** `examine` is given the records the domain should have, the sources mail leaves from, a
+`Lookup` and what fetches an MTA-STS policy; it yields one `Finding` per thing looked at, each with
+the providers that ask for it of bulk senders, and at the end one per provider
+(`postalynk.control.bulk_rules`).
 
 **Not here.** One-click unsubscribe (RFC 8058) and complaint rates, which belong to messages.
 """
@@ -15,6 +16,7 @@ from typing import Protocol
 
 import msgspec
 
+from postalynk.control import sts
 from postalynk.control.border import is_shown
 from postalynk.control.bulk_rules import BULK, Finding, Verdict, alignment, providers
 from postalynk.control.domains import DomainSetup, KeyShown
@@ -58,11 +60,14 @@ class _Facts(msgspec.Struct, frozen=True):
     setup: DomainSetup
     senders: Sequence[Sender]
     lookup: Lookup
+    fetch: sts.Fetch
 
 
-def examine(setup: DomainSetup, senders: Sequence[Sender], lookup: Lookup) -> Iterator[Finding]:
+def examine(
+    setup: DomainSetup, senders: Sequence[Sender], lookup: Lookup, fetch: sts.Fetch
+) -> Iterator[Finding]:
     """All findings of a domain, the required ones first, the providers' rules last."""
-    facts = _Facts(setup, senders, lookup)
+    facts = _Facts(setup, senders, lookup, fetch)
     found: list[Finding] = []
     for check in (_dkim, _spf, _dmarc, _ptr, _return_path, _mta_sts, _tls_rpt):
         try:
@@ -204,7 +209,9 @@ def _mta_sts(facts: _Facts) -> Iterator[Finding]:
     name = f"_mta-sts.{facts.setup.domain}"
     found = [t for t in facts.lookup.texts(name) if tags(t).get("v") == "STSv1"]
     if len(found) == 1 and tags(found[0]).get("id"):
-        yield Finding("mta-sts", "ok", "is published; its policy file was not fetched")
+        # Without MX records the domain is its own host (RFC 5321 section 5.1).
+        hosts = facts.lookup.exchanges(facts.setup.domain) or [facts.setup.domain]
+        yield from sts.findings(facts.setup.domain, hosts, facts.fetch)
     else:
         detail = f"{len(found)} valid records at {name}" if found else "is not published"
         fix = "it protects mail to the domain, not from it (RFC 8461)"

@@ -18,6 +18,7 @@ mod queue;
 mod routing;
 mod signer;
 mod sink;
+mod sts;
 mod submission;
 mod template;
 mod views;
@@ -75,5 +76,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(waiting::encode_event, module)?)?;
     module.add_function(wrap_pyfunction!(waiting::encode_scheduled, module)?)?;
     module.add_function(wrap_pyfunction!(waiting::waiting, module)?)?;
+    module.add_function(wrap_pyfunction!(sts::fetch_sts_policy, module)?)?;
     Ok(())
 }

@@ -9,6 +9,7 @@ import pytest
 from postalynk.control.bulk_rules import Finding
 from postalynk.control.domains import DnsRecord, DomainSetup, KeyShown
 from postalynk.control.preflight import Sender, Unanswered, examine
+from postalynk.control.sts import NoPolicy, StsPolicy
 
 RSA = "v=DKIM1; k=rsa; p=QUJD"
 SPF = "v=spf1 ip4:192.0.3.7 ~all"
@@ -62,7 +63,16 @@ class Zone:
 def check(
     changes: dict[tuple[str, str], list[str]], senders: Sequence[Sender] = SENDERS
 ) -> dict[str, Finding]:
-    return {f.check: f for f in examine(SETUP, senders, Zone(changes))}
+    return {f.check: f for f in examine(SETUP, senders, Zone(changes), fetch)}
+
+
+def fetch(domain: str, hosts: Sequence[str]) -> StsPolicy:
+    """A policy that names what is called ``mx``, enforced unless the domain says otherwise."""
+    if hosts == ["silent.example.com"]:
+        raise NoPolicy("status 404")
+    unnamed = [host for host in hosts if not host.startswith("mx")]
+    mode = {"try.example.com": "testing", "mx.none.example.com": "none"}.get(hosts[0], "enforce")
+    return StsPolicy(mode, 604_800, unnamed)
 
 
 def test_a_domain_in_order_has_nothing_wrong() -> None:
@@ -88,6 +98,7 @@ def test_a_domain_in_order_has_nothing_wrong() -> None:
 DKIM_NAME = ("TXT", "pl1._domainkey.mail.example.com")
 SPF_NAME = ("TXT", "mail.example.com")
 DMARC_NAME = ("TXT", "_dmarc.mail.example.com")
+MX_NAME = ("MX", "mail.example.com")
 PARENT = ("TXT", "_dmarc.example.com")
 
 
@@ -127,6 +138,11 @@ PARENT = ("TXT", "_dmarc.example.com")
         ({("A", "out.example.com"): ["192.0.3.9"]}, "ptr 192.0.3.7", "wrong", "lead back"),
         ({("MX", "mail.example.com"): ["."]}, "return path", "wrong", "takes no mail"),
         ({("TXT", "_mta-sts.mail.example.com"): []}, "mta-sts", "note", "not published"),
+        ({MX_NAME: ["mx.example.com"]}, "mta-sts", "ok", "enforce, kept for 7 days"),
+        ({MX_NAME: ["mx.none.example.com"]}, "mta-sts", "ok", "is none"),
+        ({MX_NAME: ["mx.example.com", "b.example.com"]}, "mta-sts", "wrong", "not name b.example"),
+        ({MX_NAME: ["try.example.com"]}, "mta-sts", "note", "report it and deliver"),
+        ({MX_NAME: ["silent.example.com"]}, "mta-sts", "note", "cannot get the policy: status 404"),
         ({("TXT", "_smtp._tls.mail.example.com"): []}, "tls-rpt", "note", "not published"),
     ],
 )
@@ -206,7 +222,7 @@ def test_a_key_that_changes_says_where_it_stands(
 ) -> None:
     keys = [*SETUP.keys, KeyShown("pl3", "rsa", NEW, state, 1)]
     setup = msgspec.structs.replace(SETUP, keys=keys)
-    found = {f.check: f for f in examine(setup, SENDERS, Zone({NEW_NAME: texts}))}
+    found = {f.check: f for f in examine(setup, SENDERS, Zone({NEW_NAME: texts}), fetch)}
     assert found["rules of google"].verdict == "ok"
     if verdict is None:
         assert "dkim pl3" not in found
