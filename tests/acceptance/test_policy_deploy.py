@@ -77,6 +77,19 @@ def test_deploy_and_rollback_under_way(postalynk: Postalynk, tmp_path: Path) -> 
     assert "policy.py:1: ZeroDivisionError" in refused.stderr
     assert routed(postalynk)["version"] == versions[1]
 
+    (directory / "policy.py").write_text(ROUTE.format(pool="high", reason="tested"))
+    (directory / "test_policy.py").write_text("def test_it(hooks):\n    assert hooks is None\n")
+    refused = postalynk.command("policy", "deploy", str(directory))
+    assert refused.returncode == 1
+    assert "the policy's own tests fail" in refused.stderr
+    (directory / "test_policy.py").unlink()
+    (directory / "policy.py").write_text(BROKEN)
+    refused = postalynk.command("policy", "deploy", str(directory))
+    assert refused.returncode == 1
+    assert "the policy fails for" in refused.stderr
+    assert "of the last minute's" in refused.stderr
+    assert routed(postalynk)["version"] == versions[1]
+
     assert postalynk.ask("policy", "rollback")["running"] == versions[0]
     assert routed(postalynk)["version"] == versions[0]
     postalynk.kill()

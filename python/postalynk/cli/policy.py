@@ -2,7 +2,6 @@
 
 import base64
 import difflib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,13 +66,13 @@ def test(directory: Place, *arguments: Annotated[str, Parameter(allow_leading_hy
     import importlib.util
     import subprocess
 
+    from postalynk.cli.policy_deploy import pytest_command
+
     if importlib.util.find_spec("pytest") is None:
         raise PolicyError("pytest is not installed", fix="pip install 'postalynk[testing]'")
     _read(directory)
-    command = [sys.executable, "-m", "pytest", "-p", "postalynk.policy.testing.plugin"]
-    return subprocess.run(
-        [*command, "--rootdir", str(directory), str(directory), *arguments], check=False
-    ).returncode
+    command = [*pytest_command(directory), *arguments]
+    return subprocess.run(command, check=False).returncode
 
 
 @policy.command(name="list")
@@ -83,17 +82,24 @@ def list_(*, common: Common = COMMON) -> None:
 
 
 @policy.command
-def deploy(directory: Place, *, canary: str = "", common: Common = COMMON) -> int:
+def deploy(
+    directory: Place, *, canary: str = "", untested: bool = False, common: Common = COMMON
+) -> int:
     """Check a policy and put it in force; a running worker takes it at its next batch.
 
-    It takes precedence over ``policy.path``. The five deployed last are kept.
+    Its own tests must pass, and asked about the mail of the last minute it must fail no more often
+    than the policy in force. It takes precedence over ``policy.path``. The five deployed last are
+    kept.
 
     Parameters
     ----------
     canary
         The share of the organizations it decides for, such as 5%, until it is promoted. It is taken
         back by itself when it defers, bounces or fails more than the policy in force.
+    untested
+        Neither run its tests nor ask it about the last minute; it is checked all the same.
     """
+    from postalynk.cli.policy_deploy import smoked, tested
     from postalynk.cli.policy_replay import share
 
     try:
@@ -104,6 +110,9 @@ def deploy(directory: Place, *, canary: str = "", common: Common = COMMON) -> in
     if _check(bundle, common, is_quiet=True):
         return 1
     files = _encoded(bundle.content)
+    if not untested:
+        tested(directory)
+        smoked(common.settings(), _encoded(_deployed(common, None)), files)
     _show(ask(common.settings(), "deploy_policy", files=files, canary_share=part), common)
     return 0
 

@@ -119,7 +119,7 @@ class _Target(msgspec.Struct, frozen=True):
     pool: str | Split
 
 
-class Route(_Target, frozen=True, kw_only=True):
+class Route(_Target, frozen=True, kw_only=True, cache_hash=True):
     """Where a delivery goes.
 
         Route("majors", fallback=["default"], reason="major mailbox provider")
