@@ -97,6 +97,8 @@ class EmbeddedConsumer:
 class RecordBatch:
     """Records of one poll, still in Rust."""
 
+    def __new__(cls, rows: Sequence[_Row]) -> Self:
+        """Records of another backend; their values' memory is borrowed, not copied."""
     def __len__(self) -> int: ...
     def rows(self) -> list[_Row]: ...
     def next_offsets(self) -> dict[_Position, int]:
@@ -317,6 +319,9 @@ def memory_enter(limit_bytes: int) -> None:
 def memory_leave() -> int:
     """The limit ends; the most it held at a time since `memory_enter`, in bytes."""
 
+def topics() -> list[tuple[str, bool]]:
+    """Every topic, and whether it is compacted."""
+
 def partition_of(org: str, partitions: int) -> int: ...
 def new_message_id(now_ms: int) -> bytes:
     """A fresh UUIDv7 (RFC 9562 section 5.7), 16 bytes."""
@@ -515,6 +520,19 @@ class Engine:
     # commit
     def commits(self) -> dict[_Position, tuple[int, bytes]]:
         """Low-water offset and note (events position) per partition that moved since last asked."""
+    # partitions come and go
+    def lease(self, seconds: float) -> None:
+        """Messages leave for as long only, unless it is called again; never called: always."""
+    def assigned(self, partition: int, ends: Mapping[str, int]) -> None:
+        """A partition is ours. ``ends``: per topic of ``email.send.*`` where the records end that
+        another owner may have worked on; 0: there are none to be read. Then it is restored.
+        """
+    def release(self, partitions: Sequence[int], timeout_ms: int) -> bool:
+        """Start nothing more of them, wait until what has begun is recorded; whether it is."""
+    def forget(self, partitions: Sequence[int]) -> None:
+        """Drop all that is known of them, once `commits` were committed. What ends later is written
+        as in doubt, for the next owner may have sent it too.
+        """
     # restore, in this order, before the first admit
     def restore_events(self, batch: RecordBatch) -> None:
         """Fill the done-set from ``email.events`` from the noted position to the end."""

@@ -73,9 +73,28 @@ class Queue(Section, frozen=True):
     """The log that is the truth."""
 
     url: str = "embedded:data/queue"
-    """``embedded:DIRECTORY``; Kafka (``kafka://…``) comes with a later release."""
+    """``embedded:DIRECTORY`` (one process) or ``kafka://host:9092,host:9092`` (a fleet)."""
     partitions: int = 64
-    """A power of two; fixed once the queue exists."""
+    """A power of two. Embedded: fixed once the queue exists; Kafka: see ``postalynk topics``."""
+    directory: str = "data/queue"
+    """Kafka: what belongs to this process alone: control socket, journal of open attempts, copies
+    of compacted topics. Two processes never share one."""
+    topic_prefix: str = ""
+    """Kafka: before the name of every topic and group, such as ``staging.``."""
+    replicas: int = 3
+    """Kafka: copies of every partition."""
+    min_in_sync: int = 2
+    """Kafka: how many copies a record is on before it counts as stored."""
+    member: str = ""
+    """Kafka: this worker's name among the workers, the same after each restart; empty: the host's
+    name. A worker that comes back under its name in time gets its partitions back."""
+    session_timeout_s: float = 45.0
+    """Kafka: as the brokers have it (``group.consumer.session.timeout.ms``): a worker that could
+    not commit for as long starts nothing more."""
+    append_timeout_s: float = 10.0
+    """Kafka: how long accept waits for the brokers before it answers 503."""
+    client: dict[str, str] = {}
+    """Kafka: further settings of the client (librdkafka), such as ``security.protocol``."""
     retention_s: int = 604_800
     """Seven days: longer than any message may be retried, so a replay finds everything."""
     retention_bytes: int = 0
@@ -83,6 +102,16 @@ class Queue(Section, frozen=True):
     retention_records: int = 10_000_000
     """Half a gigabyte: the embedded log keeps about 45 bytes of index per record in memory, and a
     message takes about three records. 0: no bound but time."""
+
+    @property
+    def is_kafka(self) -> bool:
+        """Whether the log is Kafka's."""
+        return self.url.startswith("kafka://")
+
+    @property
+    def servers(self) -> list[str]:
+        """``host:port`` of the brokers to ask first."""
+        return self.url.removeprefix("kafka://").split(",")
 
 
 class Hot(Section, frozen=True):
@@ -377,6 +406,25 @@ def _check_letters(said: DeadLetters, refuse: Callable[[str, object, str], None]
         refuse("dead_letters.redrive_per_s", said.redrive_per_s, "use above 0")
 
 
+def _check_queue(settings: Settings, refuse: Callable[[str, object, str], None]) -> None:
+    """Where the log is, and what Kafka is told."""
+    queue = settings.queue
+    if not queue.url.startswith(("embedded:", "kafka://")):
+        refuse("queue.url", queue.url, "write embedded:DIRECTORY or kafka://host:9092")
+    if queue.is_kafka and not all(":" in server for server in queue.servers):
+        refuse("queue.url", queue.url, "write kafka://host:9092,host:9092")
+    if not re.fullmatch(r"[A-Za-z0-9._-]{0,100}", queue.topic_prefix):
+        refuse("queue.topic_prefix", queue.topic_prefix, "use letters, digits, dots and dashes")
+    if not 1 <= queue.min_in_sync <= queue.replicas:
+        refuse("queue.min_in_sync", queue.min_in_sync, "use 1 to queue.replicas")
+    for key in ("session_timeout_s", "append_timeout_s"):
+        if not getattr(queue, key) > 0:
+            refuse(f"queue.{key}", getattr(queue, key), "use a number of seconds above 0")
+    if queue.is_kafka and not settings.control.master_key_file:
+        fix = "name a file that all processes have: they seal and open the same keys"
+        refuse("control.master_key_file", "", fix)
+
+
 def _check(settings: Settings) -> None:
     def refuse(key: str, value: object, fix: str) -> None:
         origin = settings.origins.get(key, "default")
@@ -403,8 +451,7 @@ def _check(settings: Settings) -> None:
     partitions = settings.queue.partitions
     if partitions < 1 or partitions > 4096 or partitions & (partitions - 1):
         refuse("queue.partitions", partitions, "use a power of two from 1 to 4096")
-    if not settings.queue.url.startswith(("embedded:", "kafka:")):
-        refuse("queue.url", settings.queue.url, "write embedded:DIRECTORY or kafka://host:9092")
+    _check_queue(settings, refuse)
     if not settings.hot.url.startswith(("embedded:", "postgresql:", "postgres:")):
         refuse("hot.url", settings.hot.url, "write embedded:DIRECTORY or postgresql://…")
     if settings.delivery.smart_host and ":" not in settings.delivery.smart_host:

@@ -9,9 +9,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from postalynk.queue.kafka import KafkaQueue
 from postalynk.queue.native import EmbeddedQueue
 from postalynk.queue.protocol import Queue
 from tests.fakes.queue import MemoryQueue, Storage
+from tests.support.kafka import topics
 
 PARTITIONS = 4
 LOG = "email.send.normal"
@@ -32,6 +34,8 @@ class Backend:
     place: Callable[[], AbstractContextManager[Open]]
     is_exclusive: bool
     """One owner at a time: a second one is refused with QueueLocked."""
+    examples: int = 12
+    """Cases of a law: each makes a place, which costs what it costs."""
 
 
 @contextlib.contextmanager
@@ -46,7 +50,25 @@ def embedded() -> Iterator[Open]:
         yield lambda: EmbeddedQueue(str(Path(directory) / "queue"), partitions=PARTITIONS)
 
 
+@contextlib.contextmanager
+def kafka() -> Iterator[Open]:
+    names = (LOG, OTHER_LOG, "email.dlq", TABLE)
+    with (
+        tempfile.TemporaryDirectory(prefix="postalynk-", dir=IN_MEMORY) as directory,
+        topics(PARTITIONS, names) as cluster,
+        contextlib.ExitStack() as opened,
+    ):
+
+        def open_one() -> Queue:
+            queue = KafkaQueue(cluster, Path(directory), topics=names, timeout_s=30)
+            opened.callback(queue.close)
+            return queue
+
+        yield open_one
+
+
 BACKENDS = {
     "memory": Backend(memory, is_exclusive=False),
     "embedded": Backend(embedded, is_exclusive=True),
+    "kafka": Backend(kafka, is_exclusive=False, examples=4),
 }

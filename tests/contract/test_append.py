@@ -57,28 +57,32 @@ def test_one_bad_record_and_nothing_of_the_call_is_stored(
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-@settings(max_examples=12)
-@given(calls=st.lists(st.lists(APPENDS, max_size=6), max_size=6), restart=st.integers(0, 6))
-def test_law_contiguous(name: str, calls: list[list[Append]], restart: int) -> None:
+def test_law_contiguous(name: str) -> None:
     """Law `contiguous`: no gaps, no order but that of the appends, over restarts as well."""
-    model: dict[Position, list[bytes]] = {}
-    with BACKENDS[name].place() as opened:
-        queue = opened()
-        for number, call in enumerate(calls):
-            if number == restart:
-                queue.close()
-                queue = opened()
-            expected = []
-            for topic, partition, _, value in call:
-                log = model.setdefault((topic, partition), [])
-                expected.append(len(log))
-                log.append(value or b"")
-            assert queue.append(call) == expected
-        assert stored(queue, LOG, OTHER_LOG) == model
-        rows = drain(queue.consumer("", [LOG, OTHER_LOG]))
-        for place, log in model.items():
-            assert [row[2] for row in rows if row[:2] == place] == list(range(len(log)))
-        queue.close()
+
+    @settings(max_examples=BACKENDS[name].examples)
+    @given(calls=st.lists(st.lists(APPENDS, max_size=6), max_size=6), restart=st.integers(0, 6))
+    def holds(calls: list[list[Append]], restart: int) -> None:
+        model: dict[Position, list[bytes]] = {}
+        with BACKENDS[name].place() as opened:
+            queue = opened()
+            for number, call in enumerate(calls):
+                if number == restart:
+                    queue.close()
+                    queue = opened()
+                expected = []
+                for topic, partition, _, value in call:
+                    log = model.setdefault((topic, partition), [])
+                    expected.append(len(log))
+                    log.append(value or b"")
+                assert queue.append(call) == expected
+            assert stored(queue, LOG, OTHER_LOG) == model
+            rows = drain(queue.consumer("", [LOG, OTHER_LOG]))
+            for place, log in model.items():
+                assert [row[2] for row in rows if row[:2] == place] == list(range(len(log)))
+            queue.close()
+
+    holds()
 
 
 def test_law_own_answer(queue: Queue) -> None:

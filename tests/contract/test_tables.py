@@ -42,32 +42,36 @@ def test_pages_follow_each_other(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-@settings(max_examples=12)
-@given(calls=st.lists(CHANGES, max_size=4), limit=st.integers(1, 5))
-def test_law_newest_of_every_key(
-    name: str, calls: list[list[tuple[int, bytes, bytes | None]]], limit: int
-) -> None:
+def test_law_newest_of_every_key(name: str) -> None:
     """Law `newest_of_every_key`: pages, values and restarts say what a dict would say."""
-    model: list[dict[bytes, bytes]] = [{} for _ in range(PARTITIONS)]
-    with BACKENDS[name].place() as opened:
-        queue = opened()
-        for call in calls:
-            assert queue.append([(TABLE, *change) for change in call]) == [0] * len(call)
-            for partition, key, value in call:
-                if value is None:
-                    model[partition].pop(key, None)
-                else:
-                    model[partition][key] = value
-        queue.close()
-        queue = opened()
-        for partition, table in enumerate(model):
-            pairs: list[tuple[bytes, bytes]] = []
-            while page := queue.compacted(TABLE, partition, pairs[-1][0] if pairs else None, limit):
-                assert len(page) <= limit
-                pairs += page
-            assert pairs == sorted(table.items())
-            assert queue.get(TABLE, partition, list(table)) == list(table.values())
-        queue.close()
+
+    @settings(max_examples=BACKENDS[name].examples)
+    @given(calls=st.lists(CHANGES, max_size=4), limit=st.integers(1, 5))
+    def holds(calls: list[list[tuple[int, bytes, bytes | None]]], limit: int) -> None:
+        model: list[dict[bytes, bytes]] = [{} for _ in range(PARTITIONS)]
+        with BACKENDS[name].place() as opened:
+            queue = opened()
+            for call in calls:
+                assert queue.append([(TABLE, *change) for change in call]) == [0] * len(call)
+                for partition, key, value in call:
+                    if value is None:
+                        model[partition].pop(key, None)
+                    else:
+                        model[partition][key] = value
+            queue.close()
+            queue = opened()
+            for partition, table in enumerate(model):
+                pairs: list[tuple[bytes, bytes]] = []
+                while page := queue.compacted(
+                    TABLE, partition, pairs[-1][0] if pairs else None, limit
+                ):
+                    assert len(page) <= limit
+                    pairs += page
+                assert pairs == sorted(table.items())
+                assert queue.get(TABLE, partition, list(table)) == list(table.values())
+            queue.close()
+
+    holds()
 
 
 def test_tables_and_logs_do_not_mix(queue: Queue) -> None:

@@ -135,6 +135,10 @@ class Postalynk:
     smtp_port: int = field(default_factory=free_port)
     submission: str = ""
     """More lines of [submission]."""
+    queue: str = '[queue]\nurl = "embedded:data/queue"\n'
+    """The table [queue], and others that go with it."""
+    program: str = "up"
+    """What is run: `up`, or one role of it."""
     process: subprocess.Popen[str] | None = None
     api_key: str = ""
     org: str = ""
@@ -154,7 +158,7 @@ class Postalynk:
             f'[api]\nlisten = "127.0.0.1:{self.api_port}"\n'
             f'[metrics]\nlisten = "127.0.0.1:{self.metrics_port}"\n'
             f'[submission]\nlisten = "127.0.0.1:{self.smtp_port}"\n{self.submission}'
-            '[queue]\nurl = "embedded:data/queue"\n[hot]\nurl = "embedded:data/hot"\n'
+            f'{self.queue}[hot]\nurl = "embedded:data/hot"\n'
             f"[delivery]\n{relay}{self.delivery}\n{policy}{self.settings}"
         )
 
@@ -162,7 +166,7 @@ class Postalynk:
         """Start and wait for the line `ready`."""
         log = (self.base / "log").open("a")
         self.process = subprocess.Popen(
-            [COMMAND, "up", "--config", self.config],
+            [COMMAND, self.program, "--config", self.config],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

@@ -21,6 +21,7 @@ def commands() -> "App":
         queue,
         replay,
         tls_report,
+        topics,
         trace,
         up,
         waiting,

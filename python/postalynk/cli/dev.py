@@ -93,9 +93,7 @@ def dev(
             err.print(f"[dim]{time.monotonic() - began:6.2f} s[/]  {step}")
 
         progress(f"sink on {sink.address}")
-        process = Process(
-            settings, with_api=True, is_sink_only=True, log_level="warning", progress=progress
-        )
+        process = Process(settings, is_sink_only=True, log_level="warning", progress=progress)
         demo = Demo(process, settings, file, stay=not exit_)
         try:
             status = process.run(on_ready=demo.start)

@@ -1,7 +1,12 @@
-"""``postalynk up`` and ``postalynk-worker``: a process in the foreground until SIGTERM."""
+"""``postalynk up`` and its parts: a process in the foreground until SIGTERM."""
+
+from typing import TYPE_CHECKING
 
 from postalynk.cli.app import COMMON, Common, app
 from postalynk.cli.render import err, out
+
+if TYPE_CHECKING:
+    from postalynk.service.process import Role
 
 WORKER_COMMAND = "worker"
 
@@ -12,19 +17,33 @@ def up(*, common: Common = COMMON) -> int:
 
     Prints one line ``ready`` when every listener is open. SIGTERM drains and exits 0.
     """
-    return _run(common, with_api=True)
+    return _run(common, "api", "worker", "recorder")
+
+
+@app.command
+def api(*, common: Common = COMMON) -> int:
+    """Run the HTTP API and SMTP submission only; needs Kafka. As many as you like."""
+    return _run(common, "api")
+
+
+@app.command
+def recorder(*, common: Common = COMMON) -> int:
+    """Run the recorder only: events into PostgreSQL; needs Kafka. One is enough."""
+    return _run(common, "recorder")
 
 
 @app.command(name=WORKER_COMMAND, show=False)
 def worker(*, common: Common = COMMON) -> int:
-    """Run the worker and the recorder without the API (``postalynk-worker``)."""
-    return _run(common, with_api=False)
+    """Run a worker (``postalynk-worker``); on the embedded queue the recorder too."""
+    if common.settings().queue.is_kafka:
+        return _run(common, "worker")
+    return _run(common, "worker", "recorder")
 
 
-def _run(common: Common, *, with_api: bool) -> int:
+def _run(common: Common, *roles: "Role") -> int:
     from postalynk.service.process import Process
 
-    process = Process(common.settings(), with_api=with_api, progress=_say)
+    process = Process(common.settings(), roles=frozenset(roles), progress=_say)
     return process.run(on_ready=lambda: out.print("ready"))
 
 

@@ -91,6 +91,12 @@ class Control:
         self.directory = Directory(secrets)
         self.directory.load(queue)
 
+    def reload(self) -> None:
+        """Take over what another process has changed."""
+        with self._lock:
+            self.directory.load(self._queue)
+        self._tell([])
+
     def subscribe(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` after every change, from the changing thread; it reads `directory`."""
         self._listeners.append(listener)
@@ -462,14 +468,15 @@ class Control:
         self.directory.put(changes)
         if all(key.startswith(templates.PREFIX) for key in changes):
             return  # nothing anybody was told of: the engine has no part in templates
+        self._tell([key.decode() for key in changes])
+
+    def _tell(self, changed: list[str]) -> None:
         for listener in self._listeners:
             try:
                 listener()
             except Exception:
                 # The change is durable and visible; a deaf listener must not deny it.
-                log.exception(
-                    "a listener of control changes failed", changed=[k.decode() for k in changes]
-                )
+                log.exception("a listener of control changes failed", changed=changed)
 
 
 def _kept(deployed: list[str], in_force: str) -> tuple[list[str], list[str]]:

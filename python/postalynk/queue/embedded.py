@@ -1,23 +1,15 @@
 """The embedded log, opened as the settings say; `EmbeddedQueue` is the `Queue` itself."""
 
-from postalynk.errors import SettingsError
 from postalynk.queue.native import EmbeddedQueue
 from postalynk.settings import Settings
 
 
-def open_queue(settings: Settings) -> EmbeddedQueue:
-    """The queue ``queue.url`` names.
+def open_embedded(settings: Settings) -> EmbeddedQueue:
+    """The log in the directory that ``queue.url`` names.
 
-    Raises QueueLocked when another process owns it, QueueError when it cannot be read,
-    SettingsError for a backend this release does not have.
+    Raises QueueLocked when another process owns it, QueueError when it cannot be read.
     """
-    scheme, _, place = settings.queue.url.partition(":")
-    if scheme != "embedded":
-        raise SettingsError(
-            f"queue.url = {settings.queue.url!r}: this release has the embedded queue only",
-            fix="write embedded:DIRECTORY",
-        )
-    queue = settings.queue
+    queue, place = settings.queue, settings.queue.url.partition(":")[2]
     return EmbeddedQueue(
         str(settings.path(place)),
         partitions=queue.partitions,

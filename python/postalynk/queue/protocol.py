@@ -3,13 +3,14 @@
 Topics are partitioned, replayable logs; every record names its topic and partition, since the
 organization decides the partition and all topics are co-partitioned. A record with a key belongs to
 a compacted topic: an upsert, or with a value of None a tombstone. Backends: `embedded` (one
-process, Rust, group-committed fdatasync); Kafka joins behind the same suite (`tests/contract`).
+process, Rust, group-committed fdatasync) and `kafka` (as many processes as there are), behind one
+suite (`tests/contract`).
 
 All calls block and may be made from any thread; a coroutine goes through `asyncio.to_thread`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from postalynk.queue.native import RecordBatch
 
@@ -67,7 +68,10 @@ class Queue(Protocol):
         ...
 
     def append(self, appends: Sequence[Append]) -> list[int]:
-        """Durable when it returns; offsets in order. Raises QueueError when nothing was stored."""
+        """Durable when it returns; offsets in order, 0 for upserts.
+
+        Raises QueueError when nothing was stored; on Kafka also when that is unknown.
+        """
         ...
 
     def consumer(self, group: str, topics: Sequence[str]) -> Consumer:
@@ -94,4 +98,29 @@ class Queue(Protocol):
 
     def close(self) -> None:
         """Answer nobody from now on, and let go as soon as all consumers are closed too."""
+        ...
+
+
+class Owner(Protocol):
+    """Who hears that partitions come and go; called inside `Consumer.poll` and `Consumer.close`."""
+
+    def assigned(self, partitions: Sequence[int]) -> None:
+        """These are ours; no record of them is given before this returns."""
+        ...
+
+    def revoked(self, partitions: Sequence[int]) -> None:
+        """These go to another member when this returns; until then commits count."""
+        ...
+
+    def lost(self, partitions: Sequence[int]) -> None:
+        """These may be another member's already."""
+        ...
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """A queue whose partitions several processes share."""
+
+    def member(self, group: str, topics: Sequence[str], owner: Owner) -> Consumer:
+        """A reader of the partitions that fall to it, the same of every topic."""
         ...

@@ -19,6 +19,8 @@ SOCKET_NAME = "control.sock"
 
 def control_directory(settings: Settings) -> Path:
     """Where the socket, the lock and the master key are: the embedded queue's directory."""
+    if settings.queue.is_kafka:
+        return settings.path(settings.queue.directory)
     return settings.path(settings.queue.url.partition(":")[2])
 
 

@@ -17,10 +17,24 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def metrics_app(
-    metrics: Metrics, engine: Engine, recorder: Recorder, submission: Submission | None = None
+    metrics: Metrics,
+    engine: Engine | None,
+    recorder: Recorder | None,
+    submission: Submission | None = None,
 ) -> Starlette:
     """Serves GET /metrics; a scrape is made in a thread, so a slow one delays no mail."""
-    sources = [engine.metrics, *([submission.metrics] if submission else [])]
+    sources = [part.metrics for part in (engine, submission) if part is not None]
+    if recorder is not None:
+        _watch(metrics, recorder)
+
+    async def scrape(_request: Request) -> Response:
+        body = await asyncio.to_thread(lambda: metrics.exposition(*(ask() for ask in sources)))
+        return Response(body, media_type=CONTENT_TYPE)
+
+    return Starlette(routes=[Route("/metrics", scrape)])
+
+
+def _watch(metrics: Metrics, recorder: Recorder) -> None:
     # Grows: PostgreSQL is down or too slow; see docs/runbooks/projection-lag.md.
     lag = Gauge(
         "postalynk_projection_lag_records",
@@ -28,9 +42,3 @@ def metrics_app(
         registry=metrics.registry,
     )
     lag.set_function(recorder.lag)
-
-    async def scrape(_request: Request) -> Response:
-        body = await asyncio.to_thread(lambda: metrics.exposition(*(ask() for ask in sources)))
-        return Response(body, media_type=CONTENT_TYPE)
-
-    return Starlette(routes=[Route("/metrics", scrape)])

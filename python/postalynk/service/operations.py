@@ -21,10 +21,10 @@ import msgspec
 from postalynk.control.operations import Control
 from postalynk.control.secrets import load as load_master_key
 from postalynk.control.values import Domain
+from postalynk.engine import Engine
 from postalynk.errors import ControlError, NotRunning
 from postalynk.policy import Pools
-from postalynk.queue import open_queue
-from postalynk.queue.native import EmbeddedQueue
+from postalynk.queue import AnyQueue, open_queue
 from postalynk.recorder.projection import Recorder
 from postalynk.service import (
     accounting,
@@ -72,28 +72,25 @@ NAMES = (
 )
 """Operations that need no running process."""
 
-LIVE_NAMES = (
-    NAMES
-    | queue_operations.LIVE_NAMES
-    | {
-        "drain",
-        "process_state",
-        "replay_projections",
-        "tls_reports",
-        "trace_close",
-        "trace_open",
-        "trace_read",
-        "why",
-    }
-)
+LIVE_NAMES = NAMES | {"drain", "process_state", "why"}
+"""Those of any running process."""
+
+WORKER_NAMES = queue_operations.LIVE_NAMES | {
+    "tls_reports",
+    "trace_close",
+    "trace_open",
+    "trace_read",
+}
+"""Those of a process that sends."""
+
+RECORDER_NAMES = frozenset({"replay_projections"})
+"""Those of a process that records."""
 
 
 class Operations(QueueOperations):
     """Operations over the queue and the control state in it."""
 
-    def __init__(
-        self, queue: EmbeddedQueue, control: Control, settings: Settings | None = None
-    ) -> None:
+    def __init__(self, queue: AnyQueue, control: Control, settings: Settings | None = None) -> None:
         settings = settings or Settings()
         super().__init__(queue, settings, control_directory(settings))
         self._queue = queue
@@ -111,7 +108,7 @@ class Operations(QueueOperations):
                 raise
             raise ControlError(f"{name}: {error}", fix="use the matching release's CLI") from error
 
-    names = NAMES
+    names: frozenset[str] = NAMES
 
     def create_organization(self, name: str, plan: str, in_doubt: Any) -> dict[str, Any]:
         """A new organization and its first key."""
@@ -262,42 +259,52 @@ class Operations(QueueOperations):
         return policies.sent(policies.deployed(self._control.directory, version))
 
 
-@dataclass(frozen=True)
+@dataclass
 class LiveParts:
-    """What only a running process has."""
+    """What only a running process has; what its roles do not need is None."""
 
-    parts: Parts
-    worker: Worker
-    recorder: Recorder
     reader: HotReader
     loop: asyncio.AbstractEventLoop
-    canary: CanaryWatch
     reports: TlsReports
     dsn: Callable[[], str]
     """Where PostgreSQL is."""
+    parts: Parts | None = None
+    worker: Worker | None = None
+    canary: CanaryWatch | None = None
+    recorder: Recorder | None = None
     started_s: float = field(default_factory=time.monotonic)
 
 
 class LiveOperations(LiveQueueOperations, Operations):
     """`Operations`, and what needs worker or PostgreSQL; from any thread but the loop's."""
 
-    names = LIVE_NAMES
-
     def __init__(
-        self, queue: EmbeddedQueue, control: Control, live: LiveParts, settings: Settings
+        self, queue: AnyQueue, control: Control, live: LiveParts, settings: Settings
     ) -> None:
         Operations.__init__(self, queue, control, settings)
         LiveQueueOperations.__init__(self, live.parts)
         self._live = live
+        self.names = LIVE_NAMES
+        if live.parts is not None:
+            self.names |= WORKER_NAMES
+        if live.recorder is not None:
+            self.names |= RECORDER_NAMES
+
+    @property
+    def _engine(self) -> Engine:
+        assert self._live.parts is not None, "offered only where there is a worker"
+        return self._live.parts.engine
 
     def queue_state(self) -> dict[str, Any]:
-        """Depth per lane, organization and site."""
-        snapshot = json.loads(self._live.parts.engine.snapshot())
+        """Depth per lane, organization and site; of this worker where there are several."""
+        if self._live.parts is None:
+            return super().queue_state()
+        snapshot = json.loads(self._engine.snapshot())
         return {
             "lanes": accounting.depth(self._queue),
-            "deferred": self._live.parts.engine.deferred(),
+            "deferred": self._engine.deferred(),
             "scheduled": len(self._live.parts.schedule),
-            "in_flight": self._live.parts.engine.in_flight(),
+            "in_flight": self._engine.in_flight(),
             "organizations": snapshot["organizations"],
             "sites": snapshot["sites"],
             "halted": [halted._asdict() for halted in self._live.parts.halts.halted()],
@@ -305,16 +312,19 @@ class LiveOperations(LiveQueueOperations, Operations):
 
     def list_policies(self) -> dict[str, Any]:
         """As without a worker, what the worker runs, and how the canary does."""
-        listed, running = super().list_policies(), self._live.parts.policies
+        listed, live = super().list_policies(), self._live
+        if live.parts is None or live.canary is None:
+            return listed
+        running = live.parts.policies
         if listed["canary"] is not None:
-            candidate, elsewhere = self._live.canary.tallies()
+            candidate, elsewhere = live.canary.tallies()
             listed["canary"] |= {"candidate": candidate, "elsewhere": elsewhere}
         canary = running.canary.policies.version if running.canary is not None else ""
         return {**listed, "running": running.version, "running_canary": canary}
 
     def policy_files(self, version: str | None) -> dict[str, str]:
         """As without a worker, except that it knows the policy of ``policy.path`` too."""
-        if version is None:
+        if version is None and self._live.parts is not None:
             return policies.sent(self._live.parts.policies.bundle)
         return super().policy_files(version)
 
@@ -323,16 +333,18 @@ class LiveOperations(LiveQueueOperations, Operations):
         deadline = time.monotonic() + limit_s
         while (queued := self._queued()) and time.monotonic() < deadline:
             time.sleep(0.05)
-        return {
-            "drained": queued == 0,
-            "queued": queued,
-            "deferred": self._live.parts.engine.deferred(),
-        }
+        return {"drained": queued == 0, "queued": queued, "deferred": self._deferred()}
 
     def _queued(self) -> int:
         """Deliveries in the engine, and records above the low-water marks."""
         waiting = sum(lane.waiting for lane in accounting.depth(self._queue))
-        return max(waiting, self._live.parts.engine.in_flight())
+        return max(waiting, self._engine.in_flight() if self._live.parts is not None else 0)
+
+    def _deferred(self) -> int:
+        if self._live.parts is not None and self._live.recorder is not None:
+            return self._engine.deferred()
+        deferred: int = super().queue_state()["deferred"]
+        return deferred
 
     def replay_projections(self, **which: Any) -> projecting.Replayed:
         """Write into PostgreSQL what it lacks of a stretch of the log."""
@@ -343,16 +355,16 @@ class LiveOperations(LiveQueueOperations, Operations):
     def tls_reports(self, days_ago: int) -> list[dict[str, Any]]:
         """The reports of a UTC day, as their domains get them."""
         day = tls_report.day_of(time.time_ns() // 1000) - days_ago
-        policies = json.loads(self._live.parts.engine.tls_report(max(day, 0)))
+        policies = json.loads(self._engine.tls_report(max(day, 0)))
         return [r.body for r in tls_report.built(policies, day, self._live.reports)]
 
     def trace_open(self, site: str) -> int:
         """Begin to follow the conversations with a site; empty: with all."""
-        return self._live.parts.engine.trace_open(site)
+        return self._engine.trace_open(site)
 
     def trace_read(self, trace: int, limit_s: float) -> dict[str, Any]:
         """What was said since the last reading; waits for the first line."""
-        read = self._live.parts.engine.trace_read(trace, int(min(limit_s, 20.0) * 1000))
+        read = self._engine.trace_read(trace, int(min(limit_s, 20.0) * 1000))
         if read is None:
             raise ControlError(f"there is no trace {trace}", fix="begin a new one")
         lines, lost = read
@@ -364,7 +376,7 @@ class LiveOperations(LiveQueueOperations, Operations):
 
     def trace_close(self, trace: int) -> None:
         """End a trace."""
-        self._live.parts.engine.trace_close(trace)
+        self._engine.trace_close(trace)
 
     def why(self, message_id: str) -> dict[str, Any]:
         """The story of a message."""
@@ -380,21 +392,25 @@ class LiveOperations(LiveQueueOperations, Operations):
         if story is None:
             raise ControlError(
                 f"no message {message_id} is recorded",
-                fix=f"check the id; {self._live.recorder.lag()} events wait to be recorded",
+                fix=f"check the id; {self._lag()} events wait to be recorded",
             )
         return story
 
+    def _lag(self) -> int | str:
+        return self._live.recorder.lag() if self._live.recorder is not None else "some"
+
     def process_state(self) -> dict[str, Any]:
-        """For `postalynk doctor`."""
+        """For `postalynk doctor`; what this process is not made for is None."""
         live = self._live
+        parts, worker, recorder = live.parts, live.worker, live.recorder
         return {
             "pid": os.getpid(),
             "up_s": round(time.monotonic() - live.started_s, 1),
-            "worker": live.worker.alive(),
-            "policy_version": live.parts.policies.version,
-            "postgresql": live.recorder.progress.is_connected,
-            "projection_lag": live.recorder.lag(),
-            "recovery": self._queue.recovery,
+            "worker": worker.alive() if worker is not None else None,
+            "policy_version": parts.policies.version if parts is not None else None,
+            "postgresql": recorder.progress.is_connected if recorder is not None else None,
+            "projection_lag": recorder.lag() if recorder is not None else None,
+            "recovery": list(self._queue.recovery),
         }
 
 
@@ -413,7 +429,7 @@ def ask(settings: Settings, operation: str, timeout_s: float = 30.0, **arguments
         queue.close()
 
 
-def open_control(settings: Settings, queue: EmbeddedQueue) -> Control:
+def open_control(settings: Settings, queue: AnyQueue) -> Control:
     """The operator's side of a queue."""
     key = load_master_key(master_key_path(settings))
     return Control(queue, key, waits=key_waits(settings))

@@ -115,8 +115,14 @@ class QueueOperations:
 class LiveQueueOperations(QueueOperations):
     """The same beside a running worker, and what only it can do."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts | None) -> None:
+        """``parts`` None: a process without a worker, which has none of those operations."""
+        self._sending = parts
+
+    @property
+    def _parts(self) -> Parts:
+        assert self._sending is not None, "offered only where there is a worker"
+        return self._sending
 
     def flush_waiting(self, is_dry_run: bool, **choice: Any) -> waiting.Waiting:
         """Let deferred and scheduled mail go at once."""
@@ -165,6 +171,8 @@ class LiveQueueOperations(QueueOperations):
 
     def _revived(self, topic: str, partition: int, key: bytes) -> None:
         # Due at once, so the record is read again; one that is due later gets its time then.
+        if self._sending is None:
+            return
         if topic == "email.deferred":
             now_us = time.time_ns() // 1_000
             self._parts.engine.add_deferred(partition, [(key, now_us)])
@@ -172,10 +180,12 @@ class LiveQueueOperations(QueueOperations):
             self._parts.schedule.revived(partition, key)
 
     def _count_redriven(self, by: str, letters: int) -> None:
-        self._parts.metrics.dead_letters_redriven.labels(by=by).inc(letters)
+        if self._sending is not None:
+            self._parts.metrics.dead_letters_redriven.labels(by=by).inc(letters)
 
     def _count_dropped(self, letters: int) -> None:
-        self._parts.metrics.dead_letters_dropped.inc(letters)
+        if self._sending is not None:
+            self._parts.metrics.dead_letters_dropped.inc(letters)
 
 
 def _filter(told: dict[str, Any]) -> Filter:

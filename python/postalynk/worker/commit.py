@@ -4,6 +4,9 @@
 second. A commit that fails is tried again with what has moved since. After `fence_after_s`
 without one, others may own our partitions, so nothing more is started until a commit succeeds
 (self-fence).
+**Lease.** On a shared queue every commit also says that we still own what we own: the engine sends
+only for a session timeout from the beginning of the last one that succeeded. When nothing has
+moved, the last position is committed again.
 **Invariant.** A position handed out by the engine is committed or kept for the next try.
 """
 
@@ -15,8 +18,11 @@ from typing import TYPE_CHECKING
 
 from postalynk.errors import QueueError
 from postalynk.observability import get_logger
+from postalynk.queue.protocol import Shared
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from postalynk.queue.protocol import Consumer, Position
     from postalynk.worker.parts import Parts
 
@@ -28,12 +34,22 @@ class Fence:
 
     def __init__(self, after_s: float) -> None:
         self._after_s = after_s
+        self._until_s: float | None = None
         self._open = threading.Event()
         self._open.set()
 
     def wait_open(self, timeout_s: float) -> bool:
         """Whether deliveries may be started; waits for it until the time is over."""
         return self._open.wait(timeout_s)
+
+    def renew(self, since_s: float) -> float:
+        """Ownership was confirmed by an answer to what was asked then; how long that lasts."""
+        self._until_s = since_s + self._after_s
+        return self._until_s - time.monotonic()
+
+    def is_valid(self) -> bool:
+        """Whether the partitions are ours for certain; always, where nobody else wants them."""
+        return self._until_s is None or time.monotonic() < self._until_s
 
     def judge(self, waiting_s: float) -> bool:
         """Close after ``waiting_s`` without a commit, open at 0; True when it has just closed."""
@@ -53,25 +69,47 @@ class Commit:
         self._parts = parts
         self._consumer = consumer
         self._fence = fence
+        self._is_shared = isinstance(parts.queue, Shared)
+        # The thread that polls commits too, when partitions are revoked.
+        self._lock = threading.Lock()
         self._pending: dict[Position, tuple[int, bytes]] = {}
+        self._last: dict[Position, tuple[int, bytes]] = {}
         self._waiting_since_s: float | None = None
 
     def once(self) -> bool:
         """Commit what has moved; False when the queue would not take it."""
-        self._pending.update(self._parts.engine.commits())
-        if not self._pending:
+        with self._lock:
+            self._pending.update(self._parts.engine.commits())
+            positions = self._pending or self._proof()
+            if not positions:
+                return True
+            began_s = time.monotonic()
+            if self._waiting_since_s is None:
+                self._waiting_since_s = began_s
+            try:
+                self._consumer.commit(positions)
+            except QueueError as error:
+                self._failed(error)
+                return False
+            self._last.update(positions)
+            self._pending = {}
+            self._waiting_since_s = None
+            if self._is_shared:
+                self._parts.engine.lease(self._fence.renew(began_s))
+            self._fence.judge(0)
             return True
-        if self._waiting_since_s is None:
-            self._waiting_since_s = time.monotonic()
-        try:
-            self._consumer.commit(self._pending)
-        except QueueError as error:
-            self._failed(error)
-            return False
-        self._pending = {}
-        self._waiting_since_s = None
-        self._fence.judge(0)
-        return True
+
+    def drop(self, partitions: Sequence[int]) -> None:
+        """Commit nothing of these any more."""
+        with self._lock:
+            for positions in (self._pending, self._last):
+                for position in [known for known in positions if known[1] in partitions]:
+                    del positions[position]
+
+    def _proof(self) -> dict[Position, tuple[int, bytes]]:
+        """One position again, where a commit is also a sign of life."""
+        last = next(iter(self._last.items()), None) if self._is_shared else None
+        return {} if last is None else {last[0]: last[1]}
 
     def _failed(self, error: QueueError) -> None:
         assert self._waiting_since_s is not None

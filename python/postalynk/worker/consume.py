@@ -12,8 +12,11 @@ stands before them, so the engine may note them with a commit.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
+from postalynk.errors import QueueError
+from postalynk.queue.protocol import Shared
 from postalynk.worker.dead import Dead, bury
 from postalynk.worker.parts import EVENTS, LANES
 
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 MAX_RECORDS = 500
 # A poll of large messages: at most as much again is in memory twice.
 MAX_BYTES = 8_388_608
+# Asking brokers costs a round trip; a replay that begins a second earlier costs less.
+ENDS_S = 0.5
 # How long a step waits before it looks whether it should stop; a deferral may be as late.
 WAIT_MS = 100
 
@@ -39,17 +44,20 @@ class Consume:
         self._parts = parts
         self._consumer = consumer
         self._paused: set[Position] = set()
+        self._ends: dict[int, int] = {}
+        self._ends_until_s = 0.0
 
     def once(self, room: int) -> int:
         """Admit up to ``room`` records; how many there were."""
         self._bury(self._parts.halts.released())
         self._pause(room)
-        offsets = self._parts.queue.offsets(EVENTS)
-        batch = self._consumer.poll(min(room, MAX_RECORDS), MAX_BYTES, WAIT_MS)
+        self._look_at_events()
+        # Without room everything is paused and nothing to be waited for.
+        wait_ms = WAIT_MS if room else 0
+        batch = self._consumer.poll(min(max(room, 1), MAX_RECORDS), MAX_BYTES, wait_ms)
         if not len(batch):
             return 0
-        ends = {partition: end for partition, (_, end) in enumerate(offsets)}
-        dead = [Dead(*entry) for entry in self._parts.engine.admit(batch, ends)]
+        dead = [Dead(*entry) for entry in self._parts.engine.admit(batch, self._ends)]
         self._bury(self._parts.halts.judge(dead, batch.next_offsets()))
         self._parts.metrics.batch_size.labels(step="consume").observe(len(batch))
         return len(batch)
@@ -58,6 +66,20 @@ class Consume:
         if dead:
             bury(self._parts, dead)
             self._parts.engine.discarded([(d.topic, d.partition, d.offset) for d in dead])
+
+    def _look_at_events(self) -> None:
+        """Where events end now or did a moment ago: an older answer only lengthens a replay."""
+        now_s = time.monotonic()
+        if now_s < self._ends_until_s:
+            return
+        try:
+            offsets = self._parts.queue.offsets(EVENTS)
+        except QueueError:
+            if not self._ends or not isinstance(self._parts.queue, Shared):
+                raise
+            return  # no broker answers; the poll waits for one
+        self._ends = {partition: end for partition, (_, end) in enumerate(offsets)}
+        self._ends_until_s = now_s + ENDS_S
 
     def _pause(self, room: int) -> None:
         """Leave what is not to be read now, and go on with what was left."""

@@ -6,10 +6,11 @@ million of them cost little memory.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from postalynk.worker.dead import Dead, bury
-from postalynk.worker.parts import DEFERRED
+from postalynk.worker.parts import DEFERRED, patiently
 
 if TYPE_CHECKING:
     from postalynk.worker.parts import Parts
@@ -30,7 +31,8 @@ class Defer:
         """
         admitted = 0
         for partition, keys in self._parts.engine.due(min(MAX_DUE, (room + 1) // 2)):
-            values = self._parts.queue.get(DEFERRED, partition, keys)
+            ask = partial(self._parts.queue.get, DEFERRED, partition, keys)
+            values = patiently(self._parts, ask)
             bad = dict(self._parts.engine.admit_deferred(partition, keys, values))
             admitted += len(keys)
             if not bad:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from postalynk.control.schedule import Schedule
-from postalynk.observability import Metrics
+from postalynk.errors import QueueError
+from postalynk.observability import Metrics, get_logger
+from postalynk.queue.protocol import Shared
 from postalynk.routing.budget import MEMORY_BYTES
 from postalynk.worker.halt import Halts
 
@@ -21,6 +24,13 @@ if TYPE_CHECKING:
     from postalynk.policy import Policies, Pools
     from postalynk.queue.protocol import Queue
     from postalynk.settings import Settings
+
+log = get_logger(__name__)
+
+T = TypeVar("T")
+
+# How soon a queue is asked again that did not answer.
+AGAIN_S = 1.0
 
 GROUP: Final = "worker"
 EVENTS: Final = "email.events"
@@ -62,11 +72,26 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
             max_in_flight=settings.delivery.max_in_flight,
             budget_s=settings.policy.budget_ms / 1_000,
             memory_bytes=settings.policy.memory_bytes,
+            fence_after_s=settings.queue.session_timeout_s,
             explain_one_in=settings.policy.explain_one_in,
             explain_organizations=frozenset(settings.policy.explain_organizations),
             dead_run=settings.dead_letters.max_run,
             dead_ratio=settings.dead_letters.max_ratio,
         )
+
+
+def patiently(parts: Parts, ask: Callable[[], T]) -> T:
+    """The answer of a shared queue, however long no broker has one: what was taken in hand cannot
+    be put back. A queue of this process does not recover, so there an error is one.
+    """
+    while True:
+        try:
+            return ask()
+        except QueueError as error:
+            if not isinstance(parts.queue, Shared) or parts.ending.is_set():
+                raise
+            log.warning("the queue does not answer", **{"error.message": str(error)})
+            parts.ending.wait(AGAIN_S)
 
 
 def wall_us() -> int:
@@ -90,6 +115,8 @@ class Parts:
     """Now, in microseconds since the Unix epoch."""
     schedule: Schedule = field(init=False)
     """Messages that wait for a time of their own; shared with whoever accepts, moves, cancels."""
+    ending: threading.Event = field(default_factory=threading.Event)
+    """Set when the worker lets go: nobody waits for the queue any longer."""
     on_failure: Callable[[BaseException], None] = lambda _error: None
     """Called once, from the thread that failed; the owner then ends the process."""
 

@@ -14,35 +14,39 @@ there without the GIL. Sending itself is the engine's.
 
 Beside them `limits` answers the engine what the policy allows a path.
 
-Before the first of them, `restore` brings the engine to where the last worker stopped.
+Before the first record of a partition, `restore` brings the engine to where its last owner stopped;
+what happens when partitions come and go is in `ownership`.
 **Invariants.** Events are durable before deferrals, both before the engine is told, that before
 an offset moves. A step that raises ends the worker: `on_failure` is called once, nothing more is
 started, and no thread is ever silently dead.
-**Not here.** Rebalancing (one process owns all partitions today), webhooks, projections.
+**Not here.** Which partitions are ours (`postalynk.queue`), webhooks, projections.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from postalynk.errors import PostalynkError
 from postalynk.observability import get_logger
+from postalynk.queue import join
+from postalynk.queue.protocol import Shared
 from postalynk.routing.budget import Budget
 from postalynk.worker.commit import Commit, Fence
 from postalynk.worker.consume import WAIT_MS, Consume
 from postalynk.worker.defer import Defer
 from postalynk.worker.limits import Limits, ShapeStep
+from postalynk.worker.ownership import Copies, Ownership
 from postalynk.worker.parts import GROUP, LANES
 from postalynk.worker.record import Record
-from postalynk.worker.restore import restore
 from postalynk.worker.route import RouteStep
 from postalynk.worker.schedule import PACE_S, ScheduleStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from postalynk.queue.protocol import Consumer
     from postalynk.worker.halt import Halts
     from postalynk.worker.parts import Parts
 
@@ -58,25 +62,25 @@ class PolicyStuck(PostalynkError):
 
 
 class Worker:
-    """One worker of all partitions; `start` it once, then `drain` and `stop`."""
+    """One worker of the partitions that fall to it; `start` it once, then `drain` and `stop`."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._consumer = parts.queue.consumer(GROUP, list(LANES))
+        self._consumer: Consumer | None = None
+        copies = parts.queue if isinstance(parts.queue, Shared) else None
+        self._schedule = ScheduleStep(parts)
+        self._ownership = Ownership(parts, self._schedule, cast("Copies | None", copies))
         self._fence = Fence(parts.options.fence_after_s)
         # One a thread that runs hooks.
         options = parts.options
         self._budgets = tuple(
             Budget(options.budget_s, memory_bytes=options.memory_bytes) for _ in range(3)
         )
-        self._consume = Consume(parts, self._consumer)
         self._defer = Defer(parts)
-        self._schedule = ScheduleStep(parts)
         limits = Limits(parts, self._budgets[0])
         self._route = RouteStep(parts, self._budgets[0], self._fence, limits.refresh)
         self._shape = ShapeStep(parts, self._budgets[2])
-        self._record = Record(parts, self._budgets[1])
-        self._commit = Commit(parts, self._consumer, self._fence)
+        self._record = Record(parts, self._budgets[1], self._fence)
         # Set: the first two steps start nothing more; the last two end once nothing is left.
         self._starting_ends = threading.Event()
         self._recording_ends = threading.Event()
@@ -86,9 +90,14 @@ class Worker:
         self._threads: dict[str, threading.Thread] = {}
 
     def start(self) -> None:
-        """Restore, then start the steps. Raises what the queue or the engine raises."""
-        restore(self._parts, self._consumer)
-        self._schedule.restore()
+        """Restore, then start the steps. Raises what the queue or the engine raises.
+
+        On a shared queue partitions come, and are restored, a little later.
+        """
+        parts = self._parts
+        self._consumer = join(parts.queue, GROUP, LANES, self._ownership)
+        self._consume = Consume(parts, self._consumer)
+        self._commit = self._ownership.commit = Commit(parts, self._consumer, self._fence)
         self._spawn("consume", self._consume_loop)
         self._spawn("schedule", self._schedule_loop)
         self._spawn("route", self._route_loop)
@@ -135,19 +144,21 @@ class Worker:
 
     def stop(self) -> None:
         """Let go of everything at once; what is in flight is found in doubt at the next start."""
-        for event in (self._starting_ends, self._recording_ends, self._closing):
+        events = (self._starting_ends, self._recording_ends, self._closing, self._parts.ending)
+        for event in events:
             event.set()
         self._parts.engine.stop()
         self._join(*self._threads, until_s=time.monotonic() + JOIN_S)
-        self._consumer.close()
+        if self._consumer is not None:
+            self._consumer.close()
 
     def _consume_loop(self) -> None:
         while not self._starting_ends.is_set():
             room = self._parts.engine.room(WAIT_MS)
             if room:
                 room -= self._defer.once(room)
-            if room > 0:
-                self._consume.once(room)
+            # Without room too: a member that polls no more is taken for dead.
+            self._consume.once(max(room, 0))
 
     def _schedule_loop(self) -> None:
         while not self._starting_ends.wait(PACE_S):

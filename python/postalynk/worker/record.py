@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from postalynk.engine import Failure
     from postalynk.policy import Policies, Retry
     from postalynk.routing.budget import Budget
+    from postalynk.worker.commit import Fence
     from postalynk.worker.parts import Parts
 
 MAX_OUTCOMES = 1_000
 # Outcomes wait no longer than this for company: it bounds what a crash leaves in doubt (G2).
 WAIT_MS = 100
+LOOK_AGAIN_S = 0.1
 
 
 class Decision(NamedTuple):
@@ -41,13 +43,18 @@ class Decision(NamedTuple):
 class Record:
     """Makes outcomes durable."""
 
-    def __init__(self, parts: Parts, budget: Budget) -> None:
+    def __init__(self, parts: Parts, budget: Budget, fence: Fence) -> None:
         self._parts = parts
         self._budget = budget
+        self._fence = fence
 
     def once(self) -> int:
         """Record one batch of outcomes; how many there were."""
         engine, queue = self._parts.engine, self._parts.queue
+        while not self._fence.is_valid() and not self._parts.ending.wait(LOOK_AGAIN_S):
+            # The partitions may be another worker's; a moment later we know, and the engine calls
+            # what it gives out ours or late.
+            pass
         batch = engine.outcomes(MAX_OUTCOMES, WAIT_MS)
         count = len(batch)
         if not count:

@@ -17,12 +17,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from postalynk.observability import get_logger
-from postalynk.worker.parts import DEFERRED, EVENTS, LANES
+from postalynk.worker.parts import DEFERRED, EVENTS, GROUP, LANES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from postalynk.queue.protocol import Consumer
     from postalynk.worker.parts import Parts
 
 log = get_logger(__name__)
@@ -42,6 +41,11 @@ class LaneState(NamedTuple):
     end: int
     committed: tuple[int, bytes] | None
     """Offset and note."""
+
+    def unread_to(self) -> int:
+        """Where the records end that another owner may have worked on; 0: there are none."""
+        read = self.oldest if self.committed is None else self.committed[0]
+        return self.end if read < self.end else 0
 
 
 def events_position(note: bytes) -> int:
@@ -71,27 +75,52 @@ def replay_from(lanes: Iterable[LaneState], oldest: int) -> int:
     return max(start, oldest)
 
 
-def restore(parts: Parts, consumer: Consumer) -> None:
-    """Bring the engine to where the last worker stopped; ``consumer`` is the one of the lanes."""
-    replayed = _replay_events(parts, consumer)
-    waiting = _load_deferrals(parts)
+def restore(parts: Parts, partitions: Sequence[int]) -> None:
+    """Bring the engine to where the last owner of these partitions stopped."""
+    starts = _starts(parts, partitions)
+    replayed = _replay_events(parts, starts)
+    waiting = _load_deferrals(parts, partitions)
     in_doubt = parts.engine.restored()
-    log.info("restored", events=replayed, deferred=waiting, in_doubt=in_doubt)
+    log.info(
+        "restored",
+        partitions=len(partitions),
+        events=replayed,
+        deferred=waiting,
+        in_doubt=in_doubt,
+    )
 
 
-def _replay_events(parts: Parts, lanes: Consumer) -> int:
+def _starts(parts: Parts, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """Per partition from where to where its events are replayed; tells the engine of its lanes."""
     queue = parts.queue
-    committed = lanes.committed()
+    lanes = queue.consumer(GROUP, LANES)
+    try:
+        committed = lanes.committed()
+    finally:
+        lanes.close()
     ends = {topic: queue.offsets(topic) for topic in LANES}
+    events = queue.offsets(EVENTS)
+    starts = {}
+    for partition in partitions:
+        states = {
+            topic: LaneState(*ends[topic][partition], committed.get((topic, partition)))
+            for topic in LANES
+        }
+        parts.engine.assigned(
+            partition, {topic: lane.unread_to() for topic, lane in states.items()}
+        )
+        oldest, end = events[partition]
+        starts[partition] = (min(replay_from(states.values(), oldest), end), end)
+    return starts
+
+
+def _replay_events(parts: Parts, starts: dict[int, tuple[int, int]]) -> int:
+    queue = parts.queue
     missing: dict[int, int] = {}
     reader = queue.consumer("", [EVENTS])
     try:
-        for partition, (oldest, end) in enumerate(queue.offsets(EVENTS)):
-            states = [
-                LaneState(*ends[topic][partition], committed.get((topic, partition)))
-                for topic in LANES
-            ]
-            start = min(replay_from(states, oldest), end)
+        reader.pause([(EVENTS, other) for other in range(queue.partitions) if other not in starts])
+        for partition, (start, end) in starts.items():
             reader.seek(EVENTS, partition, offset=start)
             if start < end:
                 missing[partition] = end
@@ -110,9 +139,9 @@ def _replay_events(parts: Parts, lanes: Consumer) -> int:
         reader.close()
 
 
-def _load_deferrals(parts: Parts) -> int:
+def _load_deferrals(parts: Parts, partitions: Sequence[int]) -> int:
     waiting = 0
-    for partition in range(parts.queue.partitions):
+    for partition in partitions:
         after: bytes | None = None
         while pairs := parts.queue.compacted(DEFERRED, partition, after, PAGE):
             mended = parts.engine.restore_deferred(partition, pairs)

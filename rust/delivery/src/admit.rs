@@ -15,6 +15,7 @@ use crate::ending::{cancelled, crashed, expired, parked, rebuilt};
 use crate::engine::{Engine, Row};
 use crate::outcome::Finished;
 use crate::shared::{Books, Shared};
+use crate::tenure::Tenure;
 use crate::threads::Threads;
 use crate::window::Part;
 
@@ -52,9 +53,8 @@ impl Engine {
             let decoded = Record::decode(row.value.clone()).map_err(|error| error.to_string());
             match (topic, decoded) {
                 (Some(topic), Ok(record)) => {
-                    if row.appended_at_us > self.shared.started_at_us {
-                        books.done.caught_up(topic, row.partition);
-                    }
+                    let is_new = row.appended_at_us > self.shared.started_at_us;
+                    books.done.passed(topic, row.partition, row.offset, is_new);
                     let at = (topic, row.partition, row.offset);
                     self.admit_record(&mut books, at, record, (end, now_us), &mut admitted);
                 }
@@ -120,7 +120,9 @@ impl Engine {
             match decode_deferral(&value, delivery_key) {
                 Ok((record, history, _)) => {
                     books.tracker.deferred_started(partition);
-                    let delivery = deferred_delivery(record, partition, delivery_key, history);
+                    let tenure = books.tenure(partition);
+                    let delivery =
+                        deferred_delivery(record, (partition, tenure), delivery_key, history);
                     admitted.take(&mut books, &self.shared, delivery, now_us);
                 }
                 Err(reason) => {
@@ -167,7 +169,8 @@ impl Engine {
                 continue;
             }
             books.tracker.deferred_started(partition);
-            let delivery = deferred_delivery(record, partition, key, history);
+            let tenure = books.tenure(partition);
+            let delivery = deferred_delivery(record, (partition, tenure), key, history);
             admitted.finished.push(cancelled(delivery, now_us, reason));
         }
         drop(books);
@@ -197,6 +200,7 @@ impl Engine {
         let record = Arc::new(record);
         let recipients = record.message().recipients.len();
         let mut low = events_end;
+        let tenure = books.tenure(partition);
         let mut open: Vec<(Delivery, Option<Box<Waiting>>)> = Vec::with_capacity(recipients);
         for recipient in 0..recipients as u32 {
             let key = DeliveryKey {
@@ -221,6 +225,7 @@ impl Engine {
                 record: Arc::clone(&record),
                 recipient,
                 partition,
+                tenure: Arc::clone(&tenure),
                 origin: Origin::Log { topic, offset },
                 history: waiting.as_deref().map(Waiting::history).unwrap_or_default(),
                 destination: None,
@@ -338,7 +343,7 @@ pub(crate) fn part(delivery: &Delivery, is_progress: bool) -> Part<'_> {
 
 fn deferred_delivery(
     record: Record,
-    partition: u32,
+    (partition, tenure): (u32, Arc<Tenure>),
     key: DeliveryKey,
     history: History,
 ) -> Delivery {
@@ -347,6 +352,7 @@ fn deferred_delivery(
         record: Arc::new(record),
         recipient: key.recipient,
         partition,
+        tenure,
         origin: Origin::Deferred,
         history,
         destination: None,
@@ -355,7 +361,7 @@ fn deferred_delivery(
     }
 }
 
-fn send_topic(name: &str) -> Option<&'static str> {
+pub(crate) fn send_topic(name: &str) -> Option<&'static str> {
     [SEND_HIGH, SEND_NORMAL, SEND_BULK]
         .into_iter()
         .find(|topic| *topic == name)

@@ -96,6 +96,20 @@ impl<T> Ahead<T> {
         Some(item)
     }
 
+    /// Takes what this is true of; its places are passed over.
+    pub(crate) fn take_where(&mut self, is_taken: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut taken = Vec::new();
+        for place in &mut self.places {
+            match std::mem::replace(place, Place::Empty) {
+                Place::Filled(item) if is_taken(&item) => taken.push(item),
+                other => *place = other,
+            }
+        }
+        self.filled -= taken.len();
+        self.pass_over_empty();
+        taken
+    }
+
     /// Places taken: composed and being composed.
     pub(crate) fn len(&self) -> usize {
         self.filled + self.awaited

@@ -11,6 +11,7 @@ use postalynk_record::v1::{self, message::Content};
 use postalynk_record::{DeliveryKey, Record};
 
 use crate::destination::Destination;
+use crate::tenure::Tenure;
 
 /// Where a delivery was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct Delivery {
     pub(crate) record: Arc<Record>,
     pub(crate) recipient: u32,
     pub(crate) partition: u32,
+    /// Under which it was admitted.
+    pub(crate) tenure: Arc<Tenure>,
     pub(crate) origin: Origin,
     pub(crate) history: History,
     /// Set before anyone but the admitting code sees the delivery.

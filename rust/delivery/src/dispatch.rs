@@ -25,6 +25,10 @@ pub(crate) fn dispatch(
     let mut finished = Vec::new();
     let mut by_shard: Vec<Vec<Job>> = (0..threads.shards()).map(|_| Vec::new()).collect();
     for (delivery, route) in routed {
+        if delivery.tenure.is_over() {
+            shared.abandon(std::iter::once(&*delivery));
+            continue;
+        }
         if delivery.is_expired(now_us) {
             finished.push(expired(delivery, now_us));
             continue;

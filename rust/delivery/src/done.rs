@@ -3,8 +3,9 @@
 //! **Problem.** After a restart the log is read again from the low-water mark; what was already
 //! attempted must not be attempted again.
 //! **Model.** From the noted position on, the last event of each delivery. It is filled before the
-//! first record is admitted, and forgotten per partition once records appended after the start were
-//! seen in all three lanes: nothing older can come after them.
+//! first record is admitted, and forgotten per partition once all three lanes were read past where
+//! they ended when the partition was assigned (or, where nobody said, a record appended after the
+//! start was seen): nothing older can come after that.
 
 use std::collections::{HashMap, HashSet};
 
@@ -42,7 +43,9 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Partition {
     entries: HashMap<DeliveryKey, Entry>,
-    /// Topics in which a record younger than the start was admitted.
+    /// Where the topics ended when the partition was assigned.
+    ends: HashMap<&'static str, u64>,
+    /// Topics read past their end.
     caught_up: HashSet<&'static str>,
     is_over: bool,
 }
@@ -120,8 +123,37 @@ impl DoneSet {
         Some(entry.attempt)
     }
 
-    /// A record that was appended after the engine started was admitted: the topic is caught up.
-    pub(crate) fn caught_up(&mut self, topic: &'static str, partition: u32) {
+    /// Notes where a topic ends of a partition that was just assigned; 0: nothing is to be read.
+    pub(crate) fn expect(&mut self, topic: &'static str, partition: u32, end: u64) {
+        let entry = self.partitions.entry(partition).or_default();
+        entry.ends.insert(topic, end);
+        if end == 0 {
+            entry.caught_up.insert(topic);
+        }
+    }
+
+    /// A record is admitted; `is_new`: it was appended after the engine had started.
+    pub(crate) fn passed(
+        &mut self,
+        topic: &'static str,
+        partition: u32,
+        offset: u64,
+        is_new: bool,
+    ) {
+        let known = self.partitions.get(&partition);
+        let end = known.and_then(|partition| partition.ends.get(topic));
+        if end.map_or(is_new, |end| offset + 1 >= *end) {
+            self.caught_up(topic, partition);
+        }
+    }
+
+    /// Nothing is known of the partition any more.
+    pub(crate) fn forget(&mut self, partition: u32) {
+        self.partitions.remove(&partition);
+    }
+
+    /// The topic is read past its end.
+    fn caught_up(&mut self, topic: &'static str, partition: u32) {
         let Some(partition) = self.partitions.get_mut(&partition) else {
             return;
         };

@@ -151,5 +151,7 @@ pub(crate) fn ended(delivery: Arc<Delivery>, end: End, at_us: u64) -> Finished {
         due_at_us: 0,
         reason: String::new(),
         slot: None,
+        begun: None,
+        is_late: false,
     }
 }

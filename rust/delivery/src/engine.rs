@@ -125,6 +125,7 @@ impl Engine {
             reports: Reports::open(&settings.tls_report),
             open_transactions: Default::default(),
             is_draining: Default::default(),
+            lease: Default::default(),
             settings,
         });
         let threads = Threads::start(&shared)?;
@@ -165,9 +166,10 @@ impl Engine {
     /// Deliveries whose site is known.
     #[must_use]
     pub fn routable(&self, max: usize, timeout: Duration) -> RouteBatch {
-        RouteBatch {
-            deliveries: self.shared.routable.take(max, timeout, clock::now()),
-        }
+        let taken = self.shared.routable.take(max, timeout, clock::now());
+        let (over, deliveries): (Vec<_>, _) = taken.into_iter().partition(|d| d.tenure.is_over());
+        self.shared.abandon(over.iter().map(|d| &**d));
+        RouteBatch { deliveries }
     }
 
     /// Sends: `choice[i]` is the index in `routes` of delivery `i`.
@@ -240,7 +242,12 @@ impl Engine {
         let mut offsets = event_offsets.iter();
         let mut books = self.shared.books.lock();
         for (entry, next, has_event) in &entries {
-            if let (true, Some(offset)) = (has_event, offsets.next()) {
+            // The offset belongs to the event, whoever owns the partition now.
+            let offset = has_event.then(|| offsets.next()).flatten();
+            if entry.delivery.tenure.is_gone() {
+                continue;
+            }
+            if let Some(offset) = offset {
                 books.tracker.applied(entry.delivery.partition, offset + 1);
             }
             settle(&mut books, entry, *next);

@@ -57,6 +57,16 @@ impl<T> Inbox<T> {
         taken
     }
 
+    /// Takes out what this is true of.
+    pub(crate) fn take_where(&self, is_taken: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut queue = self.queue.lock();
+        let (taken, rest) = std::mem::take(&mut *queue)
+            .into_iter()
+            .partition::<Vec<T>, _>(|item| is_taken(item));
+        *queue = rest.into();
+        taken
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.queue.lock().len()
     }

@@ -17,6 +17,7 @@ use postalynk_record::{DEFERRED, EVENTS, encode};
 
 use crate::classify::Class;
 use crate::delivery::{Delivery, LastAttempt, Origin};
+use crate::tenure::Begun;
 
 /// What to append to a topic. With a key it is an upsert of a compacted topic, and a value of
 /// `None` its tombstone.
@@ -86,6 +87,10 @@ pub(crate) struct Finished {
     pub(crate) reason: String,
     /// The journal's slot to free when this is recorded.
     pub(crate) slot: Option<u32>,
+    /// Held until this is recorded.
+    pub(crate) begun: Option<Begun>,
+    /// It ended after its partition had gone to another worker.
+    pub(crate) is_late: bool,
 }
 
 impl Finished {
@@ -160,11 +165,16 @@ pub(crate) enum Next {
     Over,
 }
 
+const LATE: &str =
+    "it ended after the partition had gone to another worker, which may have sent it too";
 /// Where a failure goes that nobody decided on.
 const UNDECIDED_US: u64 = 300_000_000;
 
 impl OutcomeBatch {
-    pub(crate) fn new(entries: Vec<Finished>) -> Self {
+    pub(crate) fn new(mut entries: Vec<Finished>) -> Self {
+        for entry in &mut entries {
+            entry.is_late = entry.delivery.tenure.is_gone();
+        }
         let decisions = vec![Decision::None; entries.len()];
         Self { entries, decisions }
     }
@@ -224,7 +234,10 @@ impl OutcomeBatch {
 
     pub(crate) fn iter_next(&self) -> impl Iterator<Item = (&Finished, Next, bool)> {
         self.iter().map(|(entry, decision)| {
-            let has_event = !matches!(entry.end, End::Parked | End::Rebuilt);
+            let has_event = match entry.is_late {
+                true => is_told_late(entry),
+                false => !matches!(entry.end, End::Parked | End::Rebuilt),
+            };
             (entry, next(entry, decision), has_event)
         })
     }
@@ -238,7 +251,15 @@ fn wish(entry: &Finished) -> InDoubt {
     entry.delivery.message().in_doubt()
 }
 
+/// Of what ended late only this matters: the receiver may have it twice.
+fn is_told_late(entry: &Finished) -> bool {
+    matches!(entry.end, End::Delivered | End::InDoubt)
+}
+
 fn needs_decision(entry: &Finished) -> bool {
+    if entry.is_late {
+        return false;
+    }
     match entry.end {
         End::Deferred => true,
         End::InDoubt => wish(entry) == InDoubt::Retry,
@@ -289,7 +310,11 @@ fn next(entry: &Finished, decision: &Decision) -> Next {
 }
 
 fn event(entry: &Finished, decision: &Decision) -> Option<Append> {
+    if entry.is_late && !is_told_late(entry) {
+        return None;
+    }
     let (kind, reason) = match (entry.end, decision) {
+        _ if entry.is_late => (Kind::InDoubt, LATE.to_owned()),
         (End::Parked | End::Rebuilt, _) => return None,
         (End::Delivered, _) => (Kind::Delivered, entry.reason.clone()),
         (End::Bounced, _) => (Kind::Bounced, entry.reason.clone()),
@@ -313,6 +338,8 @@ fn event(entry: &Finished, decision: &Decision) -> Option<Append> {
     let message = entry.delivery.message();
     let due_at_us = match next(entry, decision) {
         Next::Wait { due_at_us } => due_at_us,
+        // With a time it is no end: the delivery's story is the new owner's.
+        Next::Over if entry.is_late => entry.at_us,
         Next::Over => 0,
     };
     let event = Event {
@@ -338,6 +365,9 @@ fn event(entry: &Finished, decision: &Decision) -> Option<Append> {
 }
 
 fn deferral(entry: &Finished, decision: &Decision) -> Option<Append> {
+    if entry.is_late {
+        return None;
+    }
     let value = match next(entry, decision) {
         Next::Over if entry.delivery.origin == Origin::Deferred => None,
         Next::Over => return None,

@@ -114,6 +114,12 @@ pub(crate) struct Addressed {
 }
 
 impl Mail {
+    /// Whether its partition is another worker's now; all recipients are of one message.
+    pub(crate) fn is_over(&self) -> bool {
+        let first = self.recipients.first();
+        first.is_some_and(|to| to.job.delivery.tenure.is_over())
+    }
+
     /// Keeps the first `at` recipients; the others leave in a transaction of their own.
     pub(crate) fn split_off(&mut self, at: usize) -> Box<Self> {
         Box::new(Self {

@@ -144,6 +144,25 @@ impl<T> ReadyQueue<T> {
         taken
     }
 
+    /// Takes what this is true of, wherever it waits.
+    pub(crate) fn take_where(&mut self, is_taken: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut taken = Vec::new();
+        for lane in &mut self.lanes {
+            for queue in lane.queues.values_mut() {
+                let (gone, rest) = std::mem::take(&mut queue.items)
+                    .into_iter()
+                    .partition::<Vec<(u32, T)>, _>(|(_, item)| is_taken(item));
+                taken.extend(gone.into_iter().map(|(_, item)| item));
+                queue.items = rest.into();
+            }
+            lane.queues.retain(|_, queue| !queue.items.is_empty());
+            let queues = &lane.queues;
+            lane.turns.retain(|org| queues.contains_key(org));
+        }
+        self.len -= taken.len();
+        taken
+    }
+
     /// Calls with lane, organization and how many wait.
     pub(crate) fn each_queue(&self, mut look: impl FnMut(usize, &str, usize)) {
         for (index, lane) in self.lanes.iter().enumerate() {

@@ -37,6 +37,8 @@ pub(crate) enum ToShard {
     Send(Vec<Job>),
     Prepared(Vec<Prepared>),
     Drain,
+    /// Partitions were released: what waits of them is dropped.
+    Release,
     /// The policy has changed: sites ask for their limits again.
     AskAgain,
     Shape(Arc<Vec<Shaped>>),
@@ -120,6 +122,7 @@ async fn serve(shard: Rc<Shard>, mut inbox: UnboundedReceiver<ToShard>) {
                 Some(ToShard::Send(jobs)) => shard.accept(jobs),
                 Some(ToShard::Prepared(batch)) => shard.take_back(batch),
                 Some(ToShard::Drain) => shard.drain(),
+                Some(ToShard::Release) => shard.release(),
                 Some(ToShard::AskAgain) => shard.ask_again(),
                 Some(ToShard::Shape(answers)) => shard.take_shapes(&answers),
                 Some(ToShard::BackOff(held)) => shard.back_off(&held),
@@ -140,7 +143,7 @@ impl Shard {
         let mut touched: Vec<Rc<Path>> = Vec::new();
         let mut put_back = Vec::new();
         let rules = self.links.shared.shaping.rules();
-        for job in jobs {
+        for job in self.ours(jobs) {
             let Some(path) = self.path_of(&job, &rules) else {
                 continue;
             };
@@ -179,7 +182,7 @@ impl Shard {
                 continue;
             };
             let mut state = path.state.borrow_mut();
-            state.prepared.fill(place, mail);
+            state.prepared.fill(place, self.still_ours(mail));
             for (job, reason) in unfit_jobs {
                 self.finish(unfit(&job, reason, clock::wall_us()));
             }
@@ -306,7 +309,8 @@ impl Shard {
         if self.is_draining.get() {
             return Take::Nothing;
         }
-        if let Some(until) = path.site.held_until.get().filter(|at| *at > clock::now()) {
+        let held = path.site.held_until.get().filter(|at| *at > clock::now());
+        if let Some(until) = held.or_else(|| self.links.shared.lease.renewed_at_best()) {
             return Take::After(until);
         }
         let mut state = path.state.borrow_mut();
@@ -365,11 +369,8 @@ impl Shard {
 
     /// The next random number of this shard.
     pub(crate) fn chance(&self) -> u64 {
-        let next = self
-            .chance
-            .get()
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        let last = self.chance.get();
+        let next = last.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         self.chance.set(next);
         next ^ (next >> 29)
     }

@@ -23,6 +23,7 @@ use crate::prepare::Signers;
 use crate::settings::Settings;
 use crate::shaping::Shaping;
 use crate::standing::Standings;
+use crate::tenure::{Lease, Tenure};
 use crate::timers::Timers;
 use crate::tls::{Reports, Roots};
 use crate::trace::Traces;
@@ -38,6 +39,14 @@ pub(crate) struct Books {
     pub(crate) done: DoneSet,
     /// Attempts the journal shows open and nothing has answered yet.
     pub(crate) doubts: HashMap<DeliveryKey, Doubt>,
+    /// Of each partition something was admitted from.
+    pub(crate) tenures: HashMap<u32, Arc<Tenure>>,
+}
+
+impl Books {
+    pub(crate) fn tenure(&mut self, partition: u32) -> Arc<Tenure> {
+        Arc::clone(self.tenures.entry(partition).or_default())
+    }
 }
 
 /// See the module.
@@ -65,6 +74,7 @@ pub(crate) struct Shared {
     /// Transactions between MAIL and their result.
     pub(crate) open_transactions: AtomicUsize,
     pub(crate) is_draining: AtomicBool,
+    pub(crate) lease: Lease,
 }
 
 /// Destinations by domain, as long as their DNS answer is valid.

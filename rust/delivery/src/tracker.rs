@@ -115,6 +115,12 @@ impl Tracker {
         *applied = Some(applied.map_or(next, |before| before.max(next)));
     }
 
+    /// Nothing is known of the partition any more.
+    pub(crate) fn forget(&mut self, partition: u32) {
+        self.logs.retain(|place, _| place.1 != partition);
+        self.events.remove(&partition);
+    }
+
     /// (place, low-water offset, events position) of every log that moved since the last call.
     pub(crate) fn commits(&mut self) -> Vec<(Place, u64, u64)> {
         let mut moved = Vec::new();

@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use postalynk_queue::{Batch, Queue};
-use postalynk_record::TOPICS;
+use postalynk_record::{TOPICS, TopicKind};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyDict};
 
 /// (topic, partition, offset, appended_at_us, value).
-pub(crate) type Row = (String, u32, u64, u64, PyBackedBytes);
+pub(crate) type Row = (PyBackedStr, u32, u64, u64, PyBackedBytes);
 
 /// One record and where it stands.
 #[derive(Clone)]
@@ -65,8 +65,23 @@ impl RecordBatch {
     }
 }
 
+/// Every topic: its name and whether it is compacted.
+#[pyfunction]
+pub(crate) fn topics() -> Vec<(&'static str, bool)> {
+    let kind = |(name, kind): &(&'static str, TopicKind)| (*name, *kind == TopicKind::Compacted);
+    TOPICS.iter().map(kind).collect()
+}
+
 #[pymethods]
 impl RecordBatch {
+    #[new]
+    fn new(rows: Vec<Row>) -> PyResult<Self> {
+        Ok(Self {
+            entries: rows.into_iter().map(entry).collect::<PyResult<_>>()?,
+            damaged: Vec::new(),
+        })
+    }
+
     fn __len__(&self) -> usize {
         self.entries.len() + self.damaged.len()
     }
@@ -110,19 +125,20 @@ pub(crate) fn entries(batch: &Bound<'_, PyAny>) -> PyResult<Vec<Entry>> {
         return Ok(batch.get().entries.clone());
     }
     let rows: Vec<Row> = batch.extract()?;
-    rows.into_iter()
-        .map(|(topic, partition, offset, at_us, value)| {
-            let topic = known_topic(&topic)
-                .ok_or_else(|| PyTypeError::new_err(format!("unknown topic {topic:?}")))?;
-            Ok(Entry {
-                topic,
-                partition,
-                offset,
-                at_us,
-                value: Bytes::from_owner(value),
-            })
-        })
-        .collect()
+    rows.into_iter().map(entry).collect()
+}
+
+fn entry((topic, partition, offset, at_us, value): Row) -> PyResult<Entry> {
+    let topic = known_topic(&topic)
+        .ok_or_else(|| PyTypeError::new_err(format!("unknown topic {:?}", &*topic)))?;
+    Ok(Entry {
+        topic,
+        partition,
+        offset,
+        at_us,
+        // The value's own memory: nothing is copied until the record is decoded.
+        value: Bytes::from_owner(value),
+    })
 }
 
 /// The same as the delivery engine takes them.

@@ -368,6 +368,25 @@ impl Engine {
             .collect()
     }
 
+    fn assigned(&self, partition: u32, ends: HashMap<String, u64>) {
+        self.0.assigned(partition, &ends);
+    }
+
+    fn lease(&self, seconds: f64) {
+        // Never none: a lease of no length is one that is over.
+        self.0
+            .lease(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    }
+
+    fn release(&self, py: Python<'_>, partitions: Vec<u32>, timeout_ms: u64) -> bool {
+        let timeout = Duration::from_millis(timeout_ms);
+        py.detach(|| self.0.release(&partitions, timeout))
+    }
+
+    fn forget(&self, partitions: Vec<u32>) {
+        self.0.forget(&partitions);
+    }
+
     fn restore_events(&self, py: Python<'_>, batch: &Bound<'_, PyAny>) -> PyResult<()> {
         let rows = rows(batch)?;
         py.detach(|| self.0.restore_events(&rows));

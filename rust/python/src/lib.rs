@@ -56,6 +56,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(address::holds_nul, module)?)?;
     module.add_function(wrap_pyfunction!(address::parse_address, module)?)?;
     module.add_function(wrap_pyfunction!(address::parse_mailbox, module)?)?;
+    module.add_function(wrap_pyfunction!(batch::topics, module)?)?;
     module.add_function(wrap_pyfunction!(codec::decode_dead_letter, module)?)?;
     module.add_function(wrap_pyfunction!(codec::encode_dead_letter, module)?)?;
     module.add_function(wrap_pyfunction!(codec::encode_messages, module)?)?;

@@ -414,6 +414,20 @@ class FakeEngine:
                 self.timers[key] = (partition, deferral["due"])
         return mended
 
+    def assigned(self, partition: int, ends: Mapping[str, int]) -> None:
+        pass
+
+    def release(self, partitions: Sequence[int], timeout_ms: int) -> bool:
+        self.released = tuple(partitions)
+        return True
+
+    def forget(self, partitions: Sequence[int]) -> None:
+        for place in [place for place in self.open if place[1] in partitions]:
+            del self.open[place]
+
+    def lease(self, seconds: float) -> None:
+        self.leased_s = seconds
+
     def restored(self) -> int:
         self.journal.note("restored")
         return 0

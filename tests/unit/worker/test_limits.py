@@ -165,7 +165,7 @@ def test_the_scope_path_backs_the_path_off(policies: Policies, engine: FakeEngin
     parts = fake_parts(queue, engine, policies=policies)
     delivery = FakeDelivery({"id": "m1", "to": "a@slow.example"})
     engine.ended.append((delivery, "deferred"))
-    assert Record(parts, Budget(1)).once() == 1
+    assert Record(parts, Budget(1), Fence(45)).once() == 1
     assert engine.backed_off == [("mta-1", "slow.example", engine.clock() + 600 * 1_000_000)]
 
 

@@ -53,11 +53,11 @@ class Steps:
         self.consume = Consume(self.parts, self.consumer)
         self.defer = Defer(self.parts)
         self.route = RouteStep(self.parts, Budget(1), self.fence)
-        self.record = Record(self.parts, Budget(1))
+        self.record = Record(self.parts, Budget(1), self.fence)
         self.commit = Commit(self.parts, self.consumer, self.fence)
 
     def restore(self) -> None:
-        restore(self.parts, self.consumer)
+        restore(self.parts, range(self.queue.partitions))
 
     def round(self) -> None:
         self.defer.once(50)

@@ -27,6 +27,7 @@ use crate::outcome::End;
 use crate::path::Path;
 use crate::prepare::Mail;
 use crate::shard::{Shard, Take};
+use crate::tenure::Begun;
 
 /// How often a message may lose its connection before MAIL is answered and not pay for it.
 const MOST_REQUEUES: u32 = 3;
@@ -70,6 +71,8 @@ struct Open {
     sent_at: Option<Instant>,
     /// Of the journal, by recipient; empty until content is about to leave.
     slots: Vec<Option<u32>>,
+    /// By recipient.
+    begun: Vec<Begun>,
     is_first: bool,
 }
 
@@ -182,6 +185,14 @@ impl<'a> Connection<'a> {
     }
 
     fn submit(&mut self, mail: Box<Mail>) {
+        let begun: Vec<Begun> = mail
+            .recipients
+            .iter()
+            .filter_map(|to| to.job.delivery.tenure.begin())
+            .collect();
+        if begun.len() < mail.recipients.len() {
+            return self.shard.abandon(mail.into_jobs());
+        }
         let id = TransactionId(self.submitted as u64);
         let transaction = Transaction {
             dsn: dsn_of(&mail),
@@ -202,6 +213,7 @@ impl<'a> Connection<'a> {
             content_at: None,
             sent_at: None,
             slots: Vec::new(),
+            begun,
             is_first: self.submitted == 0,
         };
         match result {

@@ -193,6 +193,7 @@ impl Connection<'_> {
             from.map_or(0, |from| clock::micros(to.saturating_duration_since(from)))
         };
         finished.slot = open.slots.get(index).copied().flatten();
+        finished.begun = open.begun.get(index).cloned();
         finished.tried = Attempt {
             mx: self.session.mx.to_string(),
             peer: self.session.peer.to_string(),
