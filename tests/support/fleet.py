@@ -66,7 +66,7 @@ class Fleet:
         self.processes[name] = made
         return made
 
-    def apply(self, *options: str) -> "subprocess.CompletedProcess[str]":
+    def apply(self, *options: str) -> subprocess.CompletedProcess[str]:
         """``postalynk topics apply``."""
         config = next(iter(self.processes.values())).config
         return subprocess.run(
@@ -153,4 +153,3 @@ def wait_drained(process: Postalynk, limit_s: float) -> None:
         return bool(state["drained"]) and state["deferred"] == 0
 
     wait_for(is_drained, "everything is sent", limit_s)
-

@@ -8,6 +8,7 @@ import functools
 import itertools
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Collection, Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 from postalynk.queue.kafka.cluster import LOGS, TABLES, Cluster
 from postalynk.queue.kafka.topics import create, plans
 from postalynk.settings import Queue
-from tests.support.processes import ROOT, free_port
+from tests.support.processes import ROOT
 
 SCRIPT = ROOT / "scripts" / "kafka"
 _numbers = itertools.count()
@@ -57,8 +58,24 @@ class Brokers:
 
 
 def _ports(nodes: int) -> int:
-    """A port so that all that the nodes listen on are free, or were a moment ago."""
-    return free_port() if nodes == 1 else 19_092 + 1_000 * (os.getpid() % 7)
+    """A port so that all that the nodes listen on are free, or were a moment ago.
+
+    Below the range of `free_port`, which would give a controller's port to somebody else.
+    """
+    for first in range(12_000 + 10 * (os.getpid() % 500), 19_000, 10):
+        if all(_is_free(first + 100 * node + n) for node in range(nodes) for n in (0, 1)):
+            return first
+    raise RuntimeError("no free ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 @functools.cache

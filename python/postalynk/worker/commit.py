@@ -7,6 +7,8 @@ without one, others may own our partitions, so nothing more is started until a c
 **Lease.** On a shared queue every commit also says that we still own what we own: the engine sends
 only for a session timeout from the beginning of the last one that succeeded. When nothing has
 moved, the last position is committed again.
+**Thread.** There the thread that polls commits too, while it runs: a commit from another one is not
+answered while partitions are being revoked (librdkafka), and a revoke must commit.
 **Invariant.** A position handed out by the engine is committed or kept for the next try.
 """
 
@@ -70,11 +72,16 @@ class Commit:
         self._consumer = consumer
         self._fence = fence
         self._is_shared = isinstance(parts.queue, Shared)
-        # The thread that polls commits too, when partitions are revoked.
+        self._due_s = 0.0
         self._lock = threading.Lock()
         self._pending: dict[Position, tuple[int, bytes]] = {}
         self._last: dict[Position, tuple[int, bytes]] = {}
         self._waiting_since_s: float | None = None
+
+    def if_due(self) -> None:
+        """Commit, if that was long enough ago."""
+        if time.monotonic() >= self._due_s:
+            self.once()
 
     def once(self) -> bool:
         """Commit what has moved; False when the queue would not take it."""
@@ -84,6 +91,7 @@ class Commit:
             if not positions:
                 return True
             began_s = time.monotonic()
+            self._due_s = began_s + self._parts.options.commit_every_s
             if self._waiting_since_s is None:
                 self._waiting_since_s = began_s
             try:

@@ -15,6 +15,7 @@ session timeout (`commit`), so a worker that was stopped or cut off starts nothi
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from postalynk.observability import get_logger
@@ -32,6 +33,7 @@ log = get_logger(__name__)
 
 # Longer than receivers take to answer a message; who is slower is found in doubt.
 DRAIN_S = 30.0
+SLICE_MS = 200
 
 
 class Copies(Protocol):
@@ -54,14 +56,14 @@ class Ownership:
 
     def assigned(self, partitions: Sequence[int]) -> None:
         """Bring the engine to where the last owner stopped."""
+        if self.commit is not None:
+            self.commit.once()
         restore(self._parts, partitions)
         self._schedule.own(partitions)
 
     def revoked(self, partitions: Sequence[int]) -> None:
         """Finish, commit and let go."""
-        # While the process ends it has drained already: what is left has no time any more.
-        wait_s = 0.0 if self._parts.ending.is_set() else DRAIN_S
-        is_drained = self._parts.engine.release(partitions, round(wait_s * 1_000))
+        is_drained = self._drain(partitions)
         is_committed = self.commit is None or self.commit.once()
         self._let_go(partitions)
         log.info(
@@ -70,6 +72,17 @@ class Ownership:
             drained=is_drained,
             committed=is_committed,
         )
+
+    def _drain(self, partitions: Sequence[int]) -> bool:
+        # While the process ends it has drained already: what is left has no time any more.
+        until_s = time.monotonic() + (0.0 if self._parts.ending.is_set() else DRAIN_S)
+        while not self._parts.engine.release(partitions, SLICE_MS):
+            if time.monotonic() >= until_s:
+                return False
+            if self.commit is not None:
+                # Nobody else does while this thread is here, and the lease must be renewed.
+                self.commit.if_due()
+        return True
 
     def lost(self, partitions: Sequence[int]) -> None:
         """Let go: nothing we could commit would be taken."""

@@ -67,7 +67,8 @@ class Worker:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._consumer: Consumer | None = None
-        copies = parts.queue if isinstance(parts.queue, Shared) else None
+        self._is_shared = isinstance(parts.queue, Shared)
+        copies = parts.queue if self._is_shared else None
         self._schedule = ScheduleStep(parts)
         self._ownership = Ownership(parts, self._schedule, cast("Copies | None", copies))
         self._fence = Fence(parts.options.fence_after_s)
@@ -159,6 +160,8 @@ class Worker:
                 room -= self._defer.once(room)
             # Without room too: a member that polls no more is taken for dead.
             self._consume.once(max(room, 0))
+            if self._is_shared:
+                self._commit.if_due()
 
     def _schedule_loop(self) -> None:
         while not self._starting_ends.wait(PACE_S):
@@ -182,7 +185,9 @@ class Worker:
 
     def _commit_loop(self) -> None:
         while not self._closing.wait(self._parts.options.commit_every_s):
-            self._commit.once()
+            # On a shared queue the thread that polls does it, while there is one.
+            if not (self._is_shared and self._threads["consume"].is_alive()):
+                self._commit.once()
 
     def _watch_loop(self) -> None:
         while not self._closing.wait(WATCH_EVERY_S):
