@@ -15,8 +15,8 @@ MESSAGES = 3_000
 def test_workers_come_and_go(tmp_path: Path) -> None:
     """What runs: one broker, `postalynk api`, two workers, the sink; 12 organizations send 3,000
     messages. What breaks: one worker is killed (SIGKILL) and comes back, a third one joins, the
-    second is stopped and started again. What holds: every acknowledged message reaches the sink, the
-    audit is clean, and copies are bounded by the killed worker's open transactions.
+    second is stopped and started again. What holds: every acknowledged message reaches the sink,
+    the audit is clean, and copies are bounded by the killed worker's open transactions.
     """
     sink = Sink(tmp_path, "--ledger", str(tmp_path / "ledger.tsv"), "--slow-ms", "100")
     fleet = Fleet(tmp_path / "fleet", one_broker(), sink.address, policy=str(DEV))

@@ -113,6 +113,10 @@ class Senders:
         batches = range(0, count, 50)
         self._sent = [self._pool.submit(self._send, first) for first in batches]
 
+    def is_done(self) -> bool:
+        """Whether every message has been submitted."""
+        return all(future.done() for future in self._sent)
+
     def join(self, limit_s: float) -> None:
         """Wait until every message is acknowledged."""
         for future in self._sent:
