@@ -20,9 +20,9 @@ CONNECTIONS = 20
 @pytest.mark.parametrize(("messages", "orgs"), [(50_000, 200)])
 def test_brokers_and_workers_fail(tmp_path: Path, messages: int, orgs: int) -> None:
     """What runs: three brokers, `postalynk api`, three workers, the sink. What breaks, one after
-    the other while mail flows: a worker (SIGKILL), one that stops for 20 s and for 60 s (SIGSTOP), one
-    broker, two brokers, all of them; a fourth worker joins and all are rolled. What holds: every
-    acknowledged message arrives, the audit is clean, copies are bounded by open transactions.
+    the other while mail flows: a worker (SIGKILL), one that stops for 20 s and for 60 s (SIGSTOP),
+    one broker, two brokers, all of them; a fourth worker joins and all are rolled. What holds:
+    every acknowledged message arrives, the audit is clean, copies are bounded by open transactions.
     """
     brokers = Brokers(nodes=3)
     sink = Sink(tmp_path, "--ledger", str(tmp_path / "ledger.tsv"), "--slow-ms", "100")

@@ -174,10 +174,6 @@ class Schedule:
                 self._timers.set(partition, key, times[key])
         return len(times) - len(gone)
 
-    def forget(self, partition: int) -> None:
-        """Another process looks after this partition from now on."""
-        self._timers.forget(partition)
-
     def _move_due(self, partition: int, keys: Sequence[bytes]) -> list[Bad]:
         now_us = self._clock()
         bad: list[Bad] = []
