@@ -344,11 +344,8 @@ impl Shard {
             return;
         }
         state.breaker.fail(now);
-        let most = if state.breaker.is_lasting() {
-            DEFERRED_AT_ONCE
-        } else {
-            1
-        };
+        let lasts = state.breaker.is_lasting();
+        let most = if lasts { DEFERRED_AT_ONCE } else { 1 };
         for _ in 0..most {
             let jobs: Vec<Job> = match state.prepared.pop() {
                 Some(mail) => mail.into_jobs().collect(),
