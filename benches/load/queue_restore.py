@@ -23,7 +23,7 @@ from postalynk.model import AcceptedMessage, Mailbox
 from postalynk.policy import DEFAULT, Pools, load
 from postalynk.queue.native import EmbeddedQueue
 from postalynk.settings import Settings
-from postalynk.worker.parts import GROUP, LANES, Parts
+from postalynk.worker.parts import Parts
 from postalynk.worker.restore import restore
 
 DEFERRALS, WAITING, RECORDS = 100_000, 1_000_000, 1_000_000
@@ -105,7 +105,7 @@ def start_deferrals(base: Path, count: int) -> dict[str, float]:
     parts = Parts(queue=queue, engine=engine, policies=load(DEFAULT), pools=Pools(()))
     before_mb = memory_mb("VmRSS")
     began = time.perf_counter()
-    restore(parts, queue.consumer(GROUP, list(LANES)))
+    restore(parts, range(PARTITIONS))
     took_s = time.perf_counter() - began
     assert engine.deferred() == count, f"{engine.deferred()} of {count} deferrals"
     told = {
