@@ -4,6 +4,7 @@
 
 scripts/apt.sh scripts/apt-packages.txt
 scripts/judges.sh
+scripts/receivers.sh
 scripts/lint.sh
 step "Rust tests" cargo test --locked
 printf '==> Python tests\n'

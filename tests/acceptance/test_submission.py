@@ -8,6 +8,7 @@ answered 250 arrives, once and signed; G7, what is wrong is refused with code an
 import contextlib
 import email
 import email.policy
+import json
 import smtplib
 import socket
 import ssl
@@ -23,8 +24,9 @@ import dkim
 import pytest
 
 from tests.support.postfix import Receiver
-from tests.support.processes import Postalynk, Sink, wait_for
+from tests.support.processes import ROOT, Postalynk, Sink, wait_for
 
+SUBJECT = "Hello {}: za\u017c\u00f3\u0142\u0107 g\u0119\u015bl\u0105 ja\u017a\u0144"
 UGLY = ".\r\n..\r\n.x\r\n\r\nZa\u017c\u00f3\u0142\u0107 \0 " + "x" * 990 + "\r\n. \r\n"
 
 
@@ -110,6 +112,41 @@ def test_swaks_submits_without_a_special_case(live: Postalynk) -> None:
     assert done.returncode == 0, done.stdout
     (line,) = [line for line in done.stdout.splitlines() if "Accepted as" in line]
     live.wait_state(line.rpartition(" ")[2], "delivered")
+
+
+def test_nodemailer_submits_without_a_special_case(
+    to_postfix: Postalynk, receiver: Receiver
+) -> None:
+    subprocess.run([ROOT / "scripts/judges.sh"], check=True, capture_output=True)
+    script = str(ROOT / "tests/judges/submit.js")
+    done = subprocess.run(
+        ["node", script, str(to_postfix.smtp_port), to_postfix.api_key],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(len(a["accepted"]), a["rejected"]) for a in answers] == [(2, [])] * 3
+    for number, answer in enumerate(answers, 1):
+        sent = answer["response"].rpartition(" ")[2]
+        to_postfix.wait_states(sent, "delivered", "delivered")
+        assert to_postfix.request("GET", f"/emails/{sent}")[1]["subject"] == SUBJECT.format(number)
+    arrived = [m for m in map(parsed, receiver.messages()) if m["subject"] == SUBJECT.format(3)]
+    assert len(arrived) == 2
+    (attached,) = arrived[0].iter_attachments()
+    assert attached.get_content() == bytes([0, 10, 13, 46, 255])
+    body = arrived[0].get_body(("plain",))
+    assert body is not None
+    assert body.get_content().rstrip("\n") == ".\n..\n.x\nHi"
+
+
+def parsed(raw: bytes) -> EmailMessage:
+    """As Python's library reads it."""
+    found = email.message_from_bytes(raw, policy=email.policy.default)
+    assert isinstance(found, EmailMessage)
+    return found
 
 
 def test_pipelined_and_chunked_in_one_write_each(live: Postalynk) -> None:

@@ -50,13 +50,16 @@ def wait_for(is_true: Callable[[], object], what: str, limit_s: float = 60.0) ->
 class Sink:
     """The testkit's receiver as a process of its own, so that it outlives every kill."""
 
-    def __init__(self, base: Path, *options: str, port: int | None = None) -> None:
+    def __init__(
+        self, base: Path, *options: str, port: int | None = None, ip: str = "127.0.0.1"
+    ) -> None:
         self.port = port or free_port()
+        self.address = f"{ip}:{self.port}"
         self.ledger = base / "ledger.tsv"
         self.process = subprocess.Popen(
             [
                 testkit("postalynk-sink"),
-                *("--listen", f"127.0.0.1:{self.port}", "--stats-listen", "127.0.0.1:0"),
+                *("--listen", self.address, "--stats-listen", "127.0.0.1:0"),
                 *(options or ("--ledger", str(self.ledger))),
             ],
             stdout=subprocess.PIPE,
@@ -64,11 +67,6 @@ class Sink:
         )
         assert self.process.stdout is not None
         self.stats = json.loads(self.process.stdout.readline())["stats_address"]
-
-    @property
-    def address(self) -> str:
-        """host:port."""
-        return f"127.0.0.1:{self.port}"
 
     def count(self) -> int:
         """Messages taken so far."""
@@ -90,11 +88,13 @@ class Sink:
 class Dns:
     """The testkit's DNS server on an address of loopback, with the lines of a zone file."""
 
-    def __init__(self, base: Path, zone: list[str], listen: str) -> None:
+    def __init__(self, base: Path, zone: list[str], listen: str, *options: str) -> None:
         file = base / "zone"
         file.write_text("\n".join(zone) + "\n")
         self.process = subprocess.Popen(
-            [testkit("postalynk-testdns"), file, listen], stdout=subprocess.PIPE, text=True
+            [testkit("postalynk-testdns"), file, listen, *options],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout is not None
         self.address = str(json.loads(self.process.stdout.readline())["address"])
