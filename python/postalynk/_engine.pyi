@@ -202,6 +202,12 @@ class SubmittedMessage:
     def idempotency_key(self) -> str:
         """X-Postalynk-Idempotency-Key."""
     @property
+    def require_tls(self) -> bool:
+        """REQUIRETLS at MAIL (RFC 8689)."""
+    @property
+    def tls_optional(self) -> bool:
+        """``TLS-Required: No`` in its header."""
+    @property
     def client_name(self) -> str:
         """As given with EHLO; empty: none that may stand in a header."""
     @property
@@ -355,6 +361,11 @@ def check_header(name: str, value: str) -> None:
 
 def holds_nul(text: str) -> bool:
     """Whether the text holds U+0000; UnicodeEncodeError for a lone surrogate, as in UTF-8."""
+def tlsrpt_rua(texts: Sequence[str]) -> list[str]:
+    """Who wants TLS reports by the TXT records of ``_smtp._tls.`` (RFC 8460 section 3).
+
+    Mailboxes that fit a header, and ``https:`` URLs. Of several records none counts.
+    """
 
 def encode_dead_letter(
     reason: str,
@@ -806,9 +817,12 @@ class Sink:
         chunking: bool = False,
         starttls: bool = False,
         pipelining: bool = True,
+        tls_fault: str = "",
     ) -> Self:
         """``rules``: (step, text it contains, skip, times or 0, delay_ms, action, text), the first
-        that matches decides. ``provider``: its manners, behind the rules.
+        that matches decides. ``provider``: its manners, behind the rules. ``tls_fault``: ``cut``
+        (hangs up on the first words of TLS), ``garbage`` (answers them with no TLS), ``alert``
+        (refuses them) or ``expired`` (a certificate of the past).
         """
     @property
     def address(self) -> str: ...

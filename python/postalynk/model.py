@@ -108,6 +108,10 @@ class AcceptedMessage(msgspec.Struct, frozen=True, kw_only=True):
     dkim_expires_s: int = 0
     scheduled_at_us: int = 0
     """Not to be sent before; 0: at once."""
+    require_tls: bool = False
+    """REQUIRETLS (RFC 8689): authenticated TLS all the way, or a bounce."""
+    tls_optional: bool = False
+    """``TLS-Required: No`` (RFC 8689): what the recipient's domain demands of TLS counts not."""
     raw: bytes = b""
     """A whole RFC 5322 message with CRLF line ends; empty: it is composed of the fields above."""
     ret: str = ""

@@ -176,15 +176,34 @@ class Tls(Section, frozen=True):
     """Port of the hosts that serve them; another only in tests."""
 
 
+class Chunking(Section, frozen=True):
+    """Whether messages leave in chunks (BDAT, RFC 3030) where a receiver offers CHUNKING. One that
+    refuses what it offers is noticed and remembered; here it can be told beforehand.
+    """
+
+    default: bool = True
+    """Where neither site nor domain says otherwise."""
+    sites: dict[str, bool] = {}
+    """By site, such as ``office365 = false``."""
+    domains: dict[str, bool] = {}
+    """By recipient domain; wins over the site."""
+
+
 class Delivery(Section, frozen=True):
     """How mail leaves."""
 
     smart_host: str = ""
     """``host:port``: everything goes there instead of to the recipients' MX hosts."""
+    smart_host_user: str = ""
+    """Who we are to it (AUTH PLAIN or LOGIN); empty: it asks for no login. It then must show a
+    certificate for its name, whatever ``[delivery.tls]`` says."""
+    smart_host_password_file: str = ""
+    """File whose first line is the password; no setting holds it, so no log can."""
     ehlo: str = ""
     """Name for EHLO where a source has none of its own; empty: the host's name."""
     smtp: Smtp = Smtp()
     tls: Tls = Tls()
+    chunking: Chunking = Chunking()
     sign: bool = True
     """Sign with DKIM; off only where a smart host signs, or to measure without it."""
     shards: int = 0

@@ -1,6 +1,7 @@
 """What policy authors test against: rules, manners, distance."""
 
 import smtplib
+import ssl
 import time
 
 import pytest
@@ -40,7 +41,23 @@ def test_providers_have_their_words(provider: str, code: int) -> None:
     sink.stop()
 
 
+@pytest.mark.parametrize("fault", ["cut", "garbage", "alert", "expired"])
+def test_tls_breaks_as_asked(fault: str) -> None:
+    sink = Sink(tls_fault=fault)
+    context = ssl.create_default_context()
+    if fault == "expired":
+        context.check_hostname = False
+    smtp = client(sink.address)
+    smtp.ehlo()
+    with pytest.raises((ssl.SSLError, OSError, smtplib.SMTPServerDisconnected)):
+        smtp.starttls(context=context)
+    smtp.close()
+    sink.stop()
+
+
 def test_what_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="no TLS fault"):
+        Sink(tls_fault="lunch")
     with pytest.raises(ValueError, match="no provider"):
         Sink(provider="nobody")
     with pytest.raises(ValueError, match="no step"):

@@ -15,6 +15,7 @@ from postalynk.engine.native import (
     encode_deferral,
     encode_event,
     open_engine,
+    tlsrpt_rua,
 )
 from postalynk.engine.settings import EngineSettings
 
@@ -30,4 +31,5 @@ __all__ = [
     "encode_deferral",
     "encode_event",
     "open_engine",
+    "tlsrpt_rua",
 ]

@@ -24,6 +24,7 @@ from postalynk._engine import (
     encode_dead_letter,
     encode_deferral,
     encode_event,
+    tlsrpt_rua,
 )
 from postalynk.engine.settings import EngineSettings
 from postalynk.errors import EngineError
@@ -42,6 +43,7 @@ __all__ = [
     "encode_deferral",
     "encode_event",
     "open_engine",
+    "tlsrpt_rua",
 ]
 
 

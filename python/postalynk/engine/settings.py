@@ -45,6 +45,10 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """File of DNSKEY records; empty: the root zone's."""
     smart_host: str
     """``host:port`` for everything; empty: MX routing."""
+    smart_host_user: str
+    """Who we are to it; empty: no login."""
+    smart_host_password: str
+    """What proves it; never shown, see `__repr__`."""
     smtp_port: int
     """Port of MX hosts."""
     ehlo: str
@@ -65,8 +69,12 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Port of the hosts that serve them."""
     tls_report: str
     """File of the counts for TLS reports."""
-    sites: dict[str, dict[str, str]]
-    """What is said of single sites: ``tls``."""
+    chunking: bool
+    """Whether CHUNKING is used where it is offered."""
+    chunking_domains: dict[str, bool]
+    """The same by recipient domain."""
+    sites: dict[str, dict[str, str | bool]]
+    """What is said of single sites: ``tls``, ``chunking``."""
     connections: int
     """Most connections per path; 0: the provider's own limit."""
     per_connection: int
@@ -79,6 +87,10 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """How long a connection takes messages."""
     transcript_sample: int
     """One in so many delivered attempts keeps its transcript; 0: none."""
+
+    def __repr__(self) -> str:
+        """Names nothing: a password is among the fields."""
+        return "EngineSettings(…)"
 
     @classmethod
     def of(cls, settings: Settings, *, journal: str, is_sink_only: bool = False) -> EngineSettings:
@@ -105,16 +117,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if delivery.max_age_s < 1:
             _refuse(settings, "delivery.max_age_s", delivery.max_age_s, "use 1 or more")
         tls, beside = delivery.tls, Path(journal).parent
-        if settings.dns.dnssec not in ("auto", "on", "off"):
-            _refuse(settings, "dns.dnssec", settings.dns.dnssec, "use auto, on or off")
-        said = {"default": tls.default}
-        said |= {f"sites.{site}": word for site, word in tls.sites.items()}
-        said |= {f"domains.{domain}": word for domain, word in tls.domains.items()}
-        for key, word in said.items():
-            if word not in TLS_WORDS:
-                _refuse(settings, f"delivery.tls.{key}", word, f"use {', '.join(TLS_WORDS)}")
-        if not 1 <= tls.mta_sts_port <= 65_535:
-            _refuse(settings, "delivery.tls.mta_sts_port", tls.mta_sts_port, "use 1 to 65535")
+        _check_tls(settings)
         ehlo = delivery.ehlo or socket.gethostname()
         # RFC 5321 section 4.1.1.1: a domain name or an address literal, so printable ASCII.
         if re.fullmatch(r"[!-~]{1,255}", ehlo, re.ASCII) is None:
@@ -128,6 +131,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             dnssec=settings.dns.dnssec,
             trust_anchor=_path(settings, settings.dns.trust_anchor),
             smart_host=delivery.smart_host,
+            smart_host_user=delivery.smart_host_user,
+            smart_host_password=_password(settings),
             smtp_port=delivery.smtp.port,
             ehlo=ehlo,
             tls=tls.default,
@@ -138,7 +143,9 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             sts_directory=str(beside / "mta-sts"),
             sts_port=tls.mta_sts_port,
             tls_report=str(beside / "tls-report.json"),
-            sites={site: {"tls": word} for site, word in tls.sites.items()},
+            chunking=delivery.chunking.default,
+            chunking_domains=dict(delivery.chunking.domains),
+            sites=_sites(settings),
             connections=delivery.connections,
             per_connection=delivery.per_connection,
             rate=delivery.rate,
@@ -146,6 +153,47 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             max_age_s=delivery.max_age_s,
             transcript_sample=delivery.transcript_sample,
         )
+
+
+def _check_tls(settings: Settings) -> None:
+    tls = settings.delivery.tls
+    if settings.dns.dnssec not in ("auto", "on", "off"):
+        _refuse(settings, "dns.dnssec", settings.dns.dnssec, "use auto, on or off")
+    said = {"default": tls.default}
+    said |= {f"sites.{site}": word for site, word in tls.sites.items()}
+    said |= {f"domains.{domain}": word for domain, word in tls.domains.items()}
+    for key, word in said.items():
+        if word not in TLS_WORDS:
+            _refuse(settings, f"delivery.tls.{key}", word, f"use {', '.join(TLS_WORDS)}")
+    if not 1 <= tls.mta_sts_port <= 65_535:
+        _refuse(settings, "delivery.tls.mta_sts_port", tls.mta_sts_port, "use 1 to 65535")
+
+
+def _sites(settings: Settings) -> dict[str, dict[str, str | bool]]:
+    tls, chunking = settings.delivery.tls.sites, settings.delivery.chunking.sites
+    said: dict[str, dict[str, str | bool]] = {site: {} for site in (*tls, *chunking)}
+    for site, word in tls.items():
+        said[site]["tls"] = word
+    for site, is_on in chunking.items():
+        said[site]["chunking"] = is_on
+    return said
+
+
+def _password(settings: Settings) -> str:
+    """The first line of the file that holds it; both or none of user and password are given."""
+    user, name = settings.delivery.smart_host_user, settings.delivery.smart_host_password_file
+    key = "delivery.smart_host_password_file"
+    if bool(user) != bool(name) or (user and not settings.delivery.smart_host):
+        _refuse(settings, key, name, "give smart_host, smart_host_user and this, or no login")
+    if not name:
+        return ""
+    try:
+        lines = settings.path(name).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{key}: {name} cannot be read", fix="check the file") from error
+    if not lines or not lines[0]:
+        _refuse(settings, key, name, "write the password on the file's first line")
+    return lines[0]
 
 
 def _path(settings: Settings, text: str) -> str:

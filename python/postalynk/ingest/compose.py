@@ -163,6 +163,8 @@ class Composer:
             list_unsubscribe=given(checks.unsubscribe, request.list_unsubscribe, ""),
             feedback_id=given(checks.feedback_id, request.feedback_id, ""),
             dkim_expires_s=given(checks.expiry_s, request.dkim_expires_s, 0),
+            require_tls=bool(request.require_tls),
+            tls_optional=is_tls_optional(request.headers or {}),
             tags=tags([(t.name, t.value) for t in request.tags]) if request.tags else [],
             message_id=f"{uuid_text(message_id)}@{domain}",
             dkim_domain=dkim_domain,
@@ -188,6 +190,11 @@ def header_names(*, has_unsubscribe: bool, has_feedback_id: bool) -> set[str]:
     """The same, for both passes."""
     names = {"list-unsubscribe", "list-unsubscribe-post"} if has_unsubscribe else set()
     return names | {"feedback-id"} if has_feedback_id else names
+
+
+def is_tls_optional(given: dict[str, str]) -> bool:
+    """Whether a header says ``TLS-Required: No`` (RFC 8689 section 3)."""
+    return any(n.lower() == "tls-required" and v.strip().lower() == "no" for n, v in given.items())
 
 
 def calendar(given: CalendarRequest | None) -> Calendar | None:

@@ -46,7 +46,7 @@ FIELDS = (
         "calendar",
         "list_unsubscribe",
     ),
-    *("feedback_id", "dkim_expires_s"),
+    *("feedback_id", "dkim_expires_s", "require_tls"),
 )
 ATTACHMENT_FIELDS = ("content", "filename", "content_type", "content_id", "inline_content_id")
 TAG_FIELDS = ("name", "value")
@@ -190,8 +190,9 @@ class Inspection:
         return template
 
     def _extras(self, item: dict[str, Any], prefix: str) -> None:
-        if not isinstance(item.get("auto_text"), (bool, type(None))):
-            self._wrong_kind(f"{prefix}auto_text", item["auto_text"], "true or false")
+        for name in ("auto_text", "require_tls"):
+            if not isinstance(item.get(name), (bool, type(None))):
+                self._wrong_kind(f"{prefix}{name}", item[name], "true or false")
         self._calendar(item.get("calendar"), f"{prefix}calendar")
         self._text(item.get("list_unsubscribe"), f"{prefix}list_unsubscribe", checks.unsubscribe)
         self._text(item.get("feedback_id"), f"{prefix}feedback_id", checks.feedback_id)

@@ -84,6 +84,8 @@ def compose(
         raw=received(item, message_id, composer.now_us, host)
         + _missing(item, header_id, composer.now_us)
         + item.raw,
+        require_tls=item.require_tls,
+        tls_optional=item.tls_optional,
         ret=item.ret,
         envelope_id=item.envelope_id,
         notify=[notify for notify, _ in asked.values()],

@@ -77,6 +77,7 @@ class EmailRequest(
     list_unsubscribe: str | None = None
     feedback_id: str | None = None
     dkim_expires_s: int | None = None
+    require_tls: bool | None = None
     topic_id: Any = None
 
 

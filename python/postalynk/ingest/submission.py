@@ -260,7 +260,7 @@ class _Attempt:
         """Equal for equal submissions, and for no request of the API."""
         item = self._item
         envelope = msgspec.json.encode(
-            [item.reverse_path, item.recipients, item.tags, item.priority]
+            [item.reverse_path, item.recipients, item.tags, item.priority, item.require_tls]
         )
         return hashlib.sha256(b"smtp" + envelope + item.raw).digest()
 

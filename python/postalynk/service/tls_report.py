@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
-import urllib.parse
 import urllib.request
 from collections import defaultdict
 from dataclasses import dataclass
@@ -23,6 +21,8 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from typing import TYPE_CHECKING, Any
 
+from postalynk.engine import tlsrpt_rua
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 POST_TIMEOUT_S = 60.0
-_MAILTO = re.compile(r"[!-~]+@[!-~]+")
 
 
 @dataclass(frozen=True)
@@ -85,21 +84,8 @@ def built(policies: Sequence[dict[str, Any]], day: int, settings: TlsReports) ->
 
 
 def addresses(texts: Sequence[str]) -> list[str]:
-    """``mailto:`` and ``https:`` addresses of a TXT record; of several records none counts."""
-    ours = [text for text in texts if re.match(r"v=TLSRPTv1\s*;", text)]
-    if len(ours) != 1:
-        return []
-    fields = (field.partition("=") for field in ours[0].split(";")[1:])
-    rua = next((value for name, _, value in fields if name.strip() == "rua"), "")
-    found = [uri.strip() for uri in rua.split(",")]
-    return [uri for uri in found if uri.isascii() and re.match(r"(?i)(mailto:|https://)\S+$", uri)]
-
-
-def mailbox(uri: str) -> str | None:
-    """The mailbox of a ``mailto:`` address, unless it is none that a header can hold."""
-    address = urllib.parse.unquote(uri.partition(":")[2].partition("?")[0])
-    is_plain = _MAILTO.fullmatch(address) and not set(address) & set('<>,"\\')
-    return address if is_plain else None
+    """Where the TXT records of ``_smtp._tls.`` want reports: mailboxes, and ``https:`` URLs."""
+    return tlsrpt_rua(texts)
 
 
 def message(report: Report, sender: str, to: str, message_id: str) -> bytes:
@@ -128,13 +114,24 @@ def message(report: Report, sender: str, to: str, message_id: str) -> bytes:
     return mail.as_bytes()
 
 
+class _StandStill(urllib.request.HTTPRedirectHandler):
+    """No second place: the domain named one, in its own DNS."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follow none: the status is an error then."""
+
+
 def post(report: Report, uri: str) -> None:
-    """Send a report to an ``https:`` address (section 5.4); raises OSError when it is not taken."""
+    """Send a report to an ``https:`` address (section 5.4); raises OSError when it is not taken.
+
+    A redirect is not followed: what it leads to was named by no one's DNS.
+    """
     request = urllib.request.Request(  # noqa: S310 - the scheme was looked at
         uri,
         data=report.packed(),
         headers={"Content-Type": "application/tlsrpt+gzip", "User-Agent": "postalynk"},
         method="POST",
     )
-    with urllib.request.urlopen(request, timeout=POST_TIMEOUT_S):  # noqa: S310
+    opener = urllib.request.build_opener(_StandStill)
+    with opener.open(request, timeout=POST_TIMEOUT_S):
         pass

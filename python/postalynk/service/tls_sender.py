@@ -103,13 +103,12 @@ class TlsReportSender:
         except Unanswered:
             return 0
         sent = 0
-        for uri in tls_report.addresses(texts):
-            if uri.lower().startswith("https:"):
-                self._post(report, uri)
-                sent += 1
-            elif to := tls_report.mailbox(uri):
-                self._append(report, to, now_us)
-                sent += 1
+        for place in tls_report.addresses(texts):
+            if place.startswith("https:"):
+                self._post(report, place)
+            else:
+                self._append(report, place, now_us)
+            sent += 1
         return sent
 
     def _append(self, report: Report, to: str, now_us: int) -> None:

@@ -5,7 +5,9 @@ of the recipient: ``defer…`` greylists once, ``bounce…`` refuses, ``full…`
 takes its time, ``drop…`` hangs up after the final dot, ``busy…`` answers 421; all others accept.
 With ``provider=`` it has the manners of a big one instead (``google``, ``microsoft``, ``yahoo``,
 ``apple``, ``gmx``): ``unknown…``, ``full…``, ``spam…``, ``rate…`` and ``unauthenticated…`` are
-answered in its words. `Rule` makes it misbehave at any step; `DelayProxy` puts it far away::
+answered in its words. ``tls_fault=`` breaks its TLS (``cut``, ``garbage``, ``alert``, ``expired``),
+which a policy's `Shape(tls=…)` must stand. `Rule` makes it misbehave at any step; `DelayProxy` puts
+it far away::
 
     sink = Sink(rules=[reply("rcpt", "451 4.7.1 later", matching="bob@", times=1), close("dot")])
     far = DelayProxy(sink.address, round_trip_ms=50)

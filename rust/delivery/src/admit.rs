@@ -17,6 +17,7 @@ use crate::outcome::Finished;
 use crate::shared::{Books, Shared};
 use crate::tenure::Tenure;
 use crate::threads::Threads;
+use crate::tls::TlsWish;
 use crate::window::Part;
 
 /// A record that cannot be decoded: to be dead-lettered, and then named to [`Engine::discarded`].
@@ -316,7 +317,8 @@ fn place(shared: &Arc<Shared>, threads: &Threads, fresh: Vec<Delivery>) {
         });
         match known {
             Some(destination) => {
-                delivery.destination = Some(destination);
+                let wish = TlsWish::of(delivery.message());
+                delivery.destination = Some(destination.with_wish(wish));
                 routable.push(Arc::new(delivery));
             }
             None => unknown.entry(domain).or_default().push(delivery),

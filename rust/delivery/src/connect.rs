@@ -5,7 +5,10 @@
 //! connected to (`host`). Where nothing is, a failed handshake is tried once more in plaintext on a
 //! new connection, which is recorded. A host that greets with a refusal counts as
 //! one that cannot be reached (RFC 5321 section 4.2.2 leaves 554 to the client; others may answer).
+//! **REQUIRETLS.** Mail that wants it has paths of its own. Where every host fails for good it bounces
+//! (RFC 8689 section 4.2.1); one that only could not be reached is worth another attempt.
 
+mod failure;
 mod vet;
 
 use std::future::pending;
@@ -20,21 +23,19 @@ use crate::classify::{Class, classify};
 use crate::clock;
 use crate::destination::Hosts;
 use crate::driver::{Driver, Step};
-use crate::ending::{attempt_of, ended};
-use crate::host::{self, Host, host};
-use crate::outcome::{End, Finished};
+use crate::host::{self, Host, NO_REQUIRETLS, NO_TLS, host};
 use crate::path::Path;
 use crate::pools::Source;
 use crate::relay;
-use crate::reply::put_reply;
-use crate::route::Job;
 use crate::shard::Shard;
 use crate::stream::Stream;
-use crate::tls::{Problem, ResultType};
+use crate::tls::{Problem, ResultType, TlsPolicy, TlsWish};
 use crate::trace;
 use crate::transcript::Transcript;
 
-use vet::{broken, not_tried, reachable};
+pub(crate) use failure::Failure;
+use failure::failed;
+use vet::{broken, leave, not_tried, reachable};
 
 /// Hosts and addresses tried for one connection: more would only keep the path waiting.
 const MOST_HOSTS: usize = 10;
@@ -55,52 +56,14 @@ pub(crate) struct Session {
     pub(crate) tls_policy: &'static str,
     /// The certificates are those that were wanted; true where none were.
     is_policy_met: bool,
+    /// CHUNKING is not switched off.
+    pub(crate) may_chunk: bool,
     pub(crate) connect_us: u32,
     /// As it was when the connection was made.
     pub(crate) source: Arc<Source>,
     /// The egress relay in between; empty: none.
     pub(crate) relay: String,
     pub(crate) greeted_at: Instant,
-}
-
-/// Why there is none; of several tries the last.
-#[derive(Clone, Debug)]
-pub(crate) struct Failure {
-    phase: &'static str,
-    class: Class,
-    reply: Option<Reply>,
-    reason: String,
-    mx: String,
-    peer: String,
-    tls_refused: String,
-    relay: String,
-    transcript: String,
-    tls_policy: &'static str,
-    took: Duration,
-}
-
-impl Failure {
-    /// The outcome of a delivery that was to go over the connection.
-    pub(crate) fn finish(&self, job: &Job, now_us: u64) -> Finished {
-        let mut finished = ended(Arc::clone(&job.delivery), End::Deferred, now_us);
-        finished.class = Some(self.class);
-        finished.tried = attempt_of(job);
-        let tried = &mut finished.tried;
-        self.phase.clone_into(&mut tried.phase);
-        self.class.as_str().clone_into(&mut tried.class);
-        tried.mx.clone_from(&self.mx);
-        tried.peer.clone_from(&self.peer);
-        tried.tls_refused.clone_from(&self.tls_refused);
-        tried.relay.clone_from(&self.relay);
-        tried.transcript.clone_from(&self.transcript);
-        self.tls_policy.clone_into(&mut tried.tls_policy);
-        tried.total_us = clock::micros(self.took);
-        if let Some(reply) = &self.reply {
-            put_reply(tried, reply);
-        }
-        finished.reason.clone_from(&self.reason);
-        finished
-    }
 }
 
 /// Connects to one of the path's hosts.
@@ -119,12 +82,17 @@ pub(crate) async fn establish(shard: &Rc<Shard>, path: &Path) -> Result<Session,
     };
     let mut last = None;
     for name in names {
-        let setting = hosts.tls.unwrap_or(path.site.limits.get().tls);
+        let mut setting = hosts.tls.unwrap_or(path.site.limits.get().tls);
+        if is_login_wanted(shard, &hosts.hosts) {
+            // A password is for one host alone: it must prove to be that one.
+            setting = TlsPolicy::Verify;
+        }
         let known = host(shard, (&hosts, setting), &name, port).await;
         let host = match known.and_then(|host| reachable(source.ip, &name, host)) {
             Ok(host) => host,
             Err(refused) => {
-                last = Some(not_tried(shard, source.ip, &name, refused));
+                let failure = not_tried(shard, source.ip, &name, refused);
+                last = Some(failure.after(last));
                 continue;
             }
         };
@@ -139,27 +107,15 @@ pub(crate) async fn establish(shard: &Rc<Shard>, path: &Path) -> Result<Session,
             };
             match attempt.make().await {
                 Ok(session) => return Ok(session),
-                Err(failure) => last = Some(failure),
+                Err(failure) => last = Some(failure.after(last)),
             }
         }
     }
     Err(last.unwrap_or_else(|| failed("dns", Class::Dns, "no host".to_owned(), "")))
 }
 
-fn failed(phase: &'static str, class: Class, reason: String, mx: &str) -> Failure {
-    Failure {
-        phase,
-        class,
-        reply: None,
-        reason,
-        mx: mx.to_owned(),
-        peer: String::new(),
-        tls_refused: String::new(),
-        relay: String::new(),
-        transcript: String::new(),
-        tls_policy: "",
-        took: Duration::ZERO,
-    }
+fn is_login_wanted(shard: &Shard, hosts: &Hosts) -> bool {
+    shard.links.shared.login.is_some() && matches!(hosts, Hosts::SmartHost { .. })
 }
 
 /// One address of one host.
@@ -196,21 +152,32 @@ impl Attempt<'_> {
             Err(Trouble::Failure(failure)) => return Err(failure),
             Err(Trouble::Tls(problem)) => {
                 self.count_failure(problem.result, &problem.text);
-                problem.text
+                self.note_tls("failed", "");
+                problem
             }
         };
         if self.host.demand.must_encrypt {
-            let reason = format!("{} is demanded of TLS: {refused}", self.host.demand.label);
+            let reason = format!(
+                "{} is demanded of TLS: {}",
+                self.host.demand.label, refused.text
+            );
             return Err(Failure {
-                tls_refused: refused,
+                tls_refused: refused.text,
+                for_good: self.for_good(NO_TLS).filter(|_| !refused.is_passing),
                 ..self.failed("starttls", Class::Transport, reason, began)
             });
         }
         // Opportunistic: mail in plaintext rather than no mail, and the event says so.
-        match self.greet(StartTls::Never, began, refused.clone()).await {
-            Ok(session) => Ok(session),
+        match self
+            .greet(StartTls::Never, began, refused.text.clone())
+            .await
+        {
+            Ok(session) => {
+                self.note_tls("plaintext", "");
+                Ok(session)
+            }
             Err(Trouble::Failure(failure)) => Err(Failure {
-                tls_refused: refused,
+                tls_refused: refused.text,
                 ..failure
             }),
             Err(Trouble::Tls(problem)) => {
@@ -226,10 +193,16 @@ impl Attempt<'_> {
         tls_refused: String,
     ) -> Result<Session, Trouble> {
         let ehlo_name = self.source.ehlo.clone();
+        let may_chunk = self.may_chunk();
         let client = Client::new(Config {
             ehlo_name,
             starttls,
-            chunk_window: self.path.state.borrow().habits.chunk_window,
+            login: self.login(),
+            chunk_window: if may_chunk {
+                self.path.state.borrow().habits.chunk_window
+            } else {
+                0
+            },
         });
         let stream = self.connect(began).await.map_err(Trouble::Failure)?;
         let mut session = Session {
@@ -240,6 +213,7 @@ impl Attempt<'_> {
             tls_refused,
             tls_policy: self.host.demand.label,
             is_policy_met: true,
+            may_chunk,
             connect_us: 0,
             source: Arc::clone(self.source),
             relay: self.relay(),
@@ -248,6 +222,10 @@ impl Attempt<'_> {
         let until = clock::now() + GREETING;
         loop {
             let is_greeted = self.take_events(&mut session, began).await?;
+            if is_greeted && !self.is_promised(&session) {
+                leave(&mut session).await;
+                return Err(Trouble::Failure(self.unpromised(&session, began)));
+            }
             if is_greeted {
                 session.greeted_at = clock::now();
                 session.connect_us = clock::micros(session.greeted_at - began).max(1);
@@ -296,7 +274,11 @@ impl Attempt<'_> {
                 }
                 Event::StartTlsRefused(reply) => session.tls_refused = reply.to_string(),
                 Event::Closed(reason) => {
-                    let phase = phase_of(&session.driver.client);
+                    let phase = if self.is_logging_in(session) {
+                        "auth"
+                    } else {
+                        phase_of(&session.driver.client)
+                    };
                     let mut failure = self.closed(phase, reason, began);
                     failure.transcript = session.driver.transcript.text(began);
                     return Err(Trouble::Failure(failure));
@@ -361,19 +343,45 @@ impl Attempt<'_> {
                 self.failed(phase, Class::Protocol, error.to_string(), began)
             }
             CloseReason::TlsUnavailable(reply) => {
+                let is_passing = reply.as_ref().is_some_and(Reply::is_transient);
                 let said = reply.map_or("not offered".to_owned(), |reply| reply.to_string());
                 self.count_failure(ResultType::StarttlsNotSupported, &said);
+                self.note_tls("unavailable", "");
                 let demand = self.host.demand.label;
                 let reason = format!("{demand} is demanded of TLS: STARTTLS: {said}");
                 Failure {
                     tls_refused: said,
+                    for_good: self.for_good(NO_TLS).filter(|_| !is_passing),
                     ..self.failed("starttls", Class::Transport, reason, began)
                 }
+            }
+            CloseReason::LoginUnavailable => {
+                let reason = "the smart host offers neither AUTH PLAIN nor AUTH LOGIN".to_owned();
+                self.failed(phase, Class::Authentication, reason, began)
             }
             CloseReason::Quit => {
                 let reason = "the receiver ended the conversation".to_owned();
                 self.failed(phase, Class::Transport, reason, began)
             }
+        }
+    }
+
+    /// What a failure of TLS means for mail that cannot do without: the code it bounces with.
+    fn for_good(&self, code: &'static str) -> Option<&'static str> {
+        let wish = self.path.destination.borrow().wish;
+        (wish == TlsWish::Required).then_some(code)
+    }
+
+    /// The receiver does not keep on TLS what must stay on it.
+    fn unpromised(&self, session: &Session, began: Instant) -> Failure {
+        let reason = format!(
+            "{}: the message requires TLS all the way and the host does not offer REQUIRETLS",
+            self.mx
+        );
+        Failure {
+            for_good: self.for_good(NO_REQUIRETLS),
+            transcript: session.driver.transcript.text(began),
+            ..self.failed("ehlo", Class::Policy, reason, began)
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use postalynk_dns::{Security, Site, StsMode, StsPolicy, Targets, provider_of_domain};
 
 use crate::settings::Settings;
-use crate::tls::TlsPolicy;
+use crate::tls::{TlsPolicy, TlsWish};
 
 /// The hosts to connect to.
 #[derive(Clone, Debug)]
@@ -38,6 +38,10 @@ pub(crate) struct Destination {
     pub(crate) sts: Option<Arc<StsPolicy>>,
     /// What the settings say of the domain, rather than of the site.
     pub(crate) tls: Option<TlsPolicy>,
+    /// Likewise about CHUNKING.
+    pub(crate) chunking: Option<bool>,
+    /// What its mail says about TLS itself.
+    pub(crate) wish: TlsWish,
 }
 
 impl Destination {
@@ -49,6 +53,7 @@ impl Destination {
         sts: Option<Arc<StsPolicy>>,
     ) -> Self {
         let tls = settings.tls_domains.get(domain).copied();
+        let chunking = settings.chunking_domains.get(domain).copied();
         let site = Site::of(&targets.hosts);
         let key: Vec<String> = targets
             .hosts
@@ -59,6 +64,14 @@ impl Destination {
         // Mail that demands more of the same hosts needs connections of its own.
         if targets.security.is_secure() {
             key.push_str(" secure");
+            // Its name then counts in their certificates, which it must not for other domains' mail.
+            if targets
+                .hosts
+                .iter()
+                .any(|host| is_below(&host.name, domain))
+            {
+                key.push_str(&format!(" of {domain}"));
+            }
         }
         if let Some(policy) = sts.as_ref().filter(|policy| policy.mode != StsMode::None) {
             key.push_str(&format!(
@@ -70,6 +83,9 @@ impl Destination {
         if let Some(tls) = tls {
             key.push_str(&format!(" tls {}", tls.as_str()));
         }
+        if let Some(chunking) = chunking {
+            key.push_str(&format!(" chunking {chunking}"));
+        }
         Self {
             site: site.name,
             provider: site.provider,
@@ -79,7 +95,36 @@ impl Destination {
             domain: domain.into(),
             sts,
             tls,
+            chunking,
+            wish: TlsWish::None,
         }
+    }
+
+    /// The same for mail that has a wish of its own: on connections of its own, where it makes a
+    /// difference.
+    pub(crate) fn with_wish(self: &Arc<Self>, wish: TlsWish) -> Arc<Self> {
+        let word = match wish {
+            TlsWish::None => return Arc::clone(self),
+            TlsWish::Optional if !self.security.is_secure() && self.sts.is_none() => {
+                return Arc::clone(self);
+            }
+            TlsWish::Optional => "tls-optional",
+            TlsWish::Required => "requiretls",
+        };
+        Arc::new(Self {
+            key: format!("{} {word}", self.key).into(),
+            wish,
+            ..Self::clone(self)
+        })
+    }
+
+    /// Names beside a host's own that its certificate may be for under DANE-TA: the domain itself,
+    /// which the MX records lead away from (RFC 7672 section 3.2.2). Only where the host stands below
+    /// the domain: others' hosts take mail of many domains on one connection, and a certificate for
+    /// one of them must not vouch for the rest.
+    pub(crate) fn further_name(&self, host: &str) -> Option<&str> {
+        let is_own = matches!(self.hosts, Hosts::Mx(_)) && is_below(host, &self.domain);
+        is_own.then_some(&*self.domain)
     }
 
     /// A domain's destination when everything goes to the smart host: what the policy sees comes
@@ -99,6 +144,8 @@ impl Destination {
             security: Security::Insecure,
             sts: None,
             tls: None,
+            chunking: None,
+            wish: TlsWish::None,
         })
     }
 
@@ -109,4 +156,9 @@ impl Destination {
             Hosts::SmartHost { .. } => &self.key,
         }
     }
+}
+
+fn is_below(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain)
+        .is_some_and(|head| head.ends_with('.'))
 }

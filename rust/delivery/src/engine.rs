@@ -121,6 +121,7 @@ impl Engine {
             outcomes: Inbox::default(),
             metrics: Metrics::new(),
             traces: Default::default(),
+            login: settings.login(),
             roots: Roots::load(&settings.tls_ca_file)?,
             reports: Reports::open(&settings.tls_report),
             open_transactions: Default::default(),

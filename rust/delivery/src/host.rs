@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use postalynk_dns::{Resolver, RouteError, StsMode};
+use postalynk_dns::{Addresses, Resolver, RouteError, StsMode, StsPolicy};
 use tokio::sync::oneshot;
 
 use crate::classify::Class;
@@ -11,7 +11,13 @@ use crate::destination::{Destination, Hosts};
 use crate::resolve::ToResolver;
 use crate::shard::Shard;
 use crate::tls::report::PolicyFound;
-use crate::tls::{Check, Dane, Demand, ResultType, TlsPolicy};
+use crate::tls::{Check, Dane, Demand, ResultType, TlsPolicy, TlsWish};
+
+/// What events call a demand that the message itself made.
+const REQUIRE_TLS: &str = "requiretls";
+/// No path with TLS to be had, and a receiver that does not promise it (RFC 8689 section 4.2.1).
+pub(crate) const NO_TLS: &str = "5.7.10";
+pub(crate) const NO_REQUIRETLS: &str = "5.7.30";
 
 /// What the resolver's thread knows about a host.
 #[derive(Clone, Debug)]
@@ -40,6 +46,8 @@ pub(crate) struct HostRefused {
     pub(crate) class: Class,
     pub(crate) reason: String,
     pub(crate) label: &'static str,
+    /// The message can never go there: its enhanced code (RFC 3463).
+    pub(crate) for_good: Option<&'static str>,
     /// What sessions failed by it, when TLS is the reason.
     pub(crate) result: Option<Box<(ResultType, PolicyFound)>>,
 }
@@ -51,22 +59,41 @@ pub(crate) async fn host(
     name: &Arc<str>,
     port: u16,
 ) -> Result<Host, HostRefused> {
-    let wants_tlsa = shard.links.shared.settings.dane && destination.security.is_secure();
+    let wish = destination.wish;
+    let wants_tlsa =
+        shard.links.shared.settings.dane && destination.security.is_secure() && wish.heeds_domain();
     let answer = answer(shard, name, wants_tlsa.then_some(port)).await;
     let answer = answer.map_err(no_address)?;
     let sts = destination
         .sts
         .as_ref()
+        .filter(|_| wish.heeds_domain())
         .map(|policy| (policy.mode, policy.allows(name)));
     let policy = policy_found(destination, &answer.dane);
-    match Demand::decide(setting, answer.dane, sts) {
-        Ok(demand) => {
-            let mut names = vec![answer.base];
-            // An authority may have certified the name before its aliases (RFC 7672 section 3.2.2).
-            if matches!(demand.check, Check::Dane(_)) && *names[0] != **name {
-                names.push(name.to_string());
-            } else if !matches!(demand.check, Check::Dane(_)) {
-                names[0] = name.to_string();
+    if wish == TlsWish::Required && !is_vouched_for(destination, name) {
+        return Err(HostRefused {
+            phase: "dns",
+            class: Class::Policy,
+            reason: format!(
+                "{name}: the message requires TLS, and neither DNSSEC nor MTA-STS vouches for the host"
+            ),
+            label: REQUIRE_TLS,
+            for_good: Some(NO_TLS),
+            result: None,
+        });
+    }
+    match Demand::decide(wish.raise(setting), answer.dane, sts) {
+        Ok(mut demand) => {
+            if wish == TlsWish::Required && demand.label == TlsPolicy::Verify.as_str() {
+                demand.label = REQUIRE_TLS;
+            }
+            let mut names = vec![name.to_string()];
+            if matches!(demand.check, Check::Dane(_)) {
+                // An authority may have certified the name before its aliases, or the domain's
+                // (RFC 7672 section 3.2.2).
+                names.insert(0, answer.base);
+                names.extend(destination.further_name(name).map(str::to_owned));
+                names.dedup();
             }
             Ok(Host {
                 ips: answer.ips,
@@ -80,6 +107,7 @@ pub(crate) async fn host(
             class: Class::Dns,
             reason: format!("{name}: {}", refusal.reason),
             label: refusal.label,
+            for_good: None,
             result: Some(Box::new((refusal.result, policy))),
         }),
     }
@@ -127,11 +155,16 @@ pub(crate) async fn ask(
         dane: Dane::None,
         base: name.to_owned(),
     };
-    let Some(port) = tlsa_port.filter(|_| found.security.is_secure()) else {
+    let Some(port) = tlsa_port else {
         return Ok(answer);
     };
-    // Behind the aliases first, then where the MX record points (RFC 7672 section 2.2.2).
-    let mut bases = vec![found.name.clone(), name.to_owned()];
+    let mut bases = match bases(resolver, name, &found).await {
+        Ok(bases) => bases,
+        Err(error) => {
+            answer.dane = Dane::Failed(error.to_string());
+            return Ok(answer);
+        }
+    };
     bases.dedup();
     for base in bases {
         answer.dane = Dane::of(&resolver.tlsa(&format!("_{port}._tcp.{base}")).await);
@@ -141,6 +174,34 @@ pub(crate) async fn ask(
         }
     }
     Ok(answer)
+}
+
+/// Where TLSA records may stand (RFC 7672 section 2.2.2): behind the aliases first, then where the MX
+/// record points. An alias that leads out of a signed zone is itself signed, and records beside it
+/// count; nothing else does without signed addresses.
+async fn bases(
+    resolver: &Resolver,
+    name: &str,
+    found: &Addresses,
+) -> Result<Vec<String>, RouteError> {
+    if found.security.is_secure() {
+        return Ok(vec![found.name.clone(), name.to_owned()]);
+    }
+    let is_alias = found.name != name;
+    if is_alias && resolver.is_alias_secure(name).await? {
+        return Ok(vec![name.to_owned()]);
+    }
+    Ok(Vec::new())
+}
+
+/// Whether it is sure that the domain means this host (RFC 8689 section 4.2.1): signed MX records, a
+/// policy that names it, no MX record to trust in, or the operator's word.
+fn is_vouched_for(destination: &Destination, name: &str) -> bool {
+    let is_named = |policy: &Arc<StsPolicy>| policy.mode != StsMode::None && policy.allows(name);
+    matches!(destination.hosts, Hosts::SmartHost { .. })
+        || destination.security.is_secure()
+        || destination.sts.as_ref().is_some_and(is_named)
+        || *destination.domain == *name
 }
 
 fn policy_found(destination: &Destination, dane: &Dane) -> PolicyFound {
@@ -174,6 +235,7 @@ fn no_address(reason: String) -> HostRefused {
         class: Class::Dns,
         reason,
         label: "",
+        for_good: None,
         result: None,
     }
 }

@@ -41,12 +41,21 @@ struct PhaseLabels {
     phase: &'static str,
 }
 
+/// What TLS of a connection came to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TlsLabels {
+    result: &'static str,
+    version: String,
+    policy: &'static str,
+}
+
 /// See the module.
 pub(crate) struct Metrics {
     registry: Registry,
     attempts: Family<AttemptLabels, Counter>,
     latency: Histogram,
     phases: Family<PhaseLabels, Histogram>,
+    tls: Family<TlsLabels, Counter>,
     batches: Histogram,
     in_flight: Gauge,
     deferred: Gauge,
@@ -77,6 +86,7 @@ impl Metrics {
             attempts: Family::default(),
             latency: Histogram::new(LATENCY),
             phases: Family::new_with_constructor(phase_histogram as fn() -> Histogram),
+            tls: Family::default(),
             batches: Histogram::new(BATCH),
             in_flight: Gauge::default(),
             deferred: Gauge::default(),
@@ -108,6 +118,11 @@ impl Metrics {
             format!("smtp_phase_{seconds}"),
             "Connecting, MAIL to 354, final dot to its reply",
             self.phases.clone(),
+        );
+        r.register(
+            "tls_connections",
+            "Connections by what TLS came to, protocol version and what was demanded",
+            self.tls.clone(),
         );
         r.register(
             "outcome_batch_size",
@@ -175,6 +190,16 @@ impl Metrics {
             };
             self.attempts.get_or_create(&labels).inc_by(count);
         }
+    }
+
+    /// Counts a connection. `version`: of the protocol, empty where there is none.
+    pub(crate) fn tls(&self, result: &'static str, version: &str, policy: &'static str) {
+        let labels = TlsLabels {
+            result,
+            version: version.to_owned(),
+            policy,
+        };
+        self.tls.get_or_create(&labels).inc();
     }
 
     fn observe_phases(&self, entry: &Finished) {

@@ -131,6 +131,12 @@ impl Mail {
         })
     }
 
+    /// REQUIRETLS (RFC 8689); a message's recipients are all alike in it.
+    pub(crate) fn requires_tls(&self) -> bool {
+        let first = self.recipients.first();
+        first.is_some_and(|to| to.job.delivery.message().require_tls)
+    }
+
     pub(crate) fn into_jobs(self) -> impl Iterator<Item = Job> {
         self.recipients.into_iter().map(|to| to.job)
     }

@@ -14,6 +14,7 @@ use postalynk_dns::{Resolver, RouteError, StsPolicy, Targets};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{LocalSet, spawn_local};
+use tokio::time::MissedTickBehavior;
 
 use crate::clock;
 use crate::delivery::Delivery;
@@ -22,8 +23,8 @@ use crate::ending::unroutable;
 use crate::host::{self, HostAnswer};
 use crate::shared::Shared;
 use crate::sts::{FetchError, Fetcher, StsPolicies};
-use crate::tls::Dane;
 use crate::tls::report::{Detail, PolicyFound};
+use crate::tls::{Dane, TlsWish};
 
 /// Deliveries of one domain that wait for its destination.
 pub(crate) type Waiting = (String, Vec<Delivery>);
@@ -81,7 +82,19 @@ pub(crate) fn run(
 }
 
 async fn serve(work: Rc<Work>, mut questions: UnboundedReceiver<ToResolver>) {
-    while let Some(question) = questions.recv().await {
+    let every = Duration::from_secs(work.shared.settings.tls_report_every_s.max(1));
+    let mut save = tokio::time::interval(every);
+    save.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let question = tokio::select! {
+            question = questions.recv() => question,
+            // Counts that cannot be written are lost at a crash, and counted on meanwhile.
+            _ = save.tick() => {
+                let _ = work.shared.reports.save();
+                continue;
+            }
+        };
+        let Some(question) = question else { break };
         match question {
             ToResolver::Domains(domains) => {
                 for (domain, deliveries) in domains {
@@ -188,7 +201,8 @@ impl Work {
                     .lock()
                     .put(domain, &destination, Some(valid_until));
                 let place = |mut delivery: Delivery| {
-                    delivery.destination = Some(Arc::clone(&destination));
+                    let wish = TlsWish::of(delivery.message());
+                    delivery.destination = Some(destination.with_wish(wish));
                     Arc::new(delivery)
                 };
                 self.shared

@@ -7,13 +7,16 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use postalynk_dns::{Dnssec, DnssecMode};
+use postalynk_smtp::server::Credentials;
 use postalynk_throttle::Rate;
 use serde::Deserialize;
 
 use crate::EngineError;
+use crate::secret::Secret;
 use crate::tls::TlsPolicy;
 
 /// See the module.
@@ -38,6 +41,11 @@ pub struct Settings {
     pub trust_anchor: PathBuf,
     /// `host:port` that takes everything; empty: the recipients' MX hosts.
     pub smart_host: String,
+    /// Who we are to it (RFC 4954); empty: it asks for no login. With one, it must show a certificate
+    /// for its name, whatever `tls` says.
+    pub smart_host_user: String,
+    /// What proves it.
+    pub smart_host_password: Secret,
     /// Port of MX hosts.
     pub smtp_port: u16,
     /// EHLO name of sources that have none; empty: `localhost`.
@@ -60,6 +68,12 @@ pub struct Settings {
     pub sts_port: u16,
     /// File that the counts for TLS reports survive a restart in; empty: they do not.
     pub tls_report: PathBuf,
+    /// How often it is written, so that a crash costs no more than that.
+    pub tls_report_every_s: u64,
+    /// Whether to use CHUNKING where it is offered (RFC 3030).
+    pub chunking: bool,
+    /// The same for single recipient domains.
+    pub chunking_domains: HashMap<String, bool>,
     /// Most connections per path; 0: as the provider's row says.
     pub connections: usize,
     /// Most messages per connection; 0: as the provider's row says.
@@ -97,6 +111,8 @@ pub struct SiteLimits {
     pub rate: String,
     /// `opportunistic`, `require` or `verify`.
     pub tls: String,
+    /// Whether to use CHUNKING; `None`: not said here.
+    pub chunking: Option<bool>,
 }
 
 impl SiteLimits {
@@ -122,6 +138,8 @@ impl Default for Settings {
             dnssec: String::new(),
             trust_anchor: PathBuf::new(),
             smart_host: String::new(),
+            smart_host_user: String::new(),
+            smart_host_password: Secret::default(),
             smtp_port: 25,
             ehlo: String::new(),
             starttls: true,
@@ -133,6 +151,9 @@ impl Default for Settings {
             sts_directory: PathBuf::new(),
             sts_port: 443,
             tls_report: PathBuf::new(),
+            tls_report_every_s: 60,
+            chunking: true,
+            chunking_domains: HashMap::new(),
             connections: 0,
             per_connection: 0,
             rate: String::new(),
@@ -163,6 +184,8 @@ pub struct Limits {
     pub rate: Rate,
     /// What is demanded of TLS.
     pub tls: TlsPolicy,
+    /// Whether CHUNKING may be used.
+    pub chunking: bool,
 }
 
 impl Limits {
@@ -178,6 +201,7 @@ impl Limits {
                 .ok()
                 .flatten()
                 .unwrap_or(self.tls),
+            chunking: said.chunking.unwrap_or(self.chunking),
         }
     }
 
@@ -220,6 +244,22 @@ impl Settings {
                 format!("{:?} is not host:port", self.smart_host),
             ));
         }
+        let has_password = !self.smart_host_password.expose().is_empty();
+        if self.smart_host_user.is_empty() == has_password
+            || (has_password && self.smart_host.is_empty())
+        {
+            return Err(wrong(
+                "smart_host_user, smart_host_password",
+                "give both and a smart_host, or none".into(),
+            ));
+        }
+        // RFC 4616 ends each with NUL.
+        if self.smart_host_user.contains('\0') || self.smart_host_password.expose().contains('\0') {
+            return Err(wrong(
+                "smart_host_user, smart_host_password",
+                "holds NUL".into(),
+            ));
+        }
         postalynk_smtp::EhloName::new(self.ehlo_name())
             .map_err(|cause| wrong("ehlo", cause.to_string()))?;
         parse_rate(&self.rate).map_err(|cause| wrong("rate", cause))?;
@@ -248,6 +288,17 @@ impl Settings {
         split_host_port(&self.smart_host)
     }
 
+    /// How we log in to the smart host; `None`: not at all.
+    pub(crate) fn login(&self) -> Option<Arc<Credentials>> {
+        let has_user = !self.smart_host_user.is_empty();
+        has_user.then(|| {
+            Arc::new(Credentials {
+                username: self.smart_host_user.clone(),
+                password: self.smart_host_password.expose().to_owned(),
+            })
+        })
+    }
+
     /// How DNS answers are validated.
     #[must_use]
     pub fn dnssec(&self) -> Dnssec {
@@ -272,6 +323,7 @@ impl Settings {
             per_connection: self.per_connection,
             rate: self.rate.clone(),
             tls: self.tls.as_str().to_owned(),
+            chunking: Some(self.chunking),
         };
         let special = self.sites.get(site).cloned().unwrap_or_default();
         base.with(&general).with(&special)
@@ -303,6 +355,7 @@ const MX_DEFAULT: Limits = Limits {
     per_connection: 100,
     rate: per_second(100),
     tls: TlsPolicy::Opportunistic,
+    chunking: true,
 };
 /// One's own relay: no receiver's patience to guard.
 const SMART_HOST_DEFAULT: Limits = Limits {
@@ -310,6 +363,7 @@ const SMART_HOST_DEFAULT: Limits = Limits {
     per_connection: 1_000,
     rate: Rate::Unlimited,
     tls: TlsPolicy::Opportunistic,
+    chunking: true,
 };
 
 /// Connections and messages per connection a provider tolerates from one source. Starting values
@@ -336,6 +390,7 @@ fn provider_limits(provider: &str) -> Option<Limits> {
         per_connection,
         rate: per_second(rate),
         tls: TlsPolicy::Opportunistic,
+        chunking: true,
     })
 }
 
@@ -372,8 +427,25 @@ mod tests {
         let settings = Settings::from_json(json).expect("valid");
         let google = settings.limits("google", Some("google"));
         assert_eq!((google.connections, google.per_connection), (3, 7));
+        assert!(google.chunking && settings.limits("other", None).chunking);
         assert_eq!(google.rate.to_string(), "1/m");
         assert_eq!(settings.limits("other", None).rate.to_string(), "5/s");
+    }
+
+    #[test]
+    fn chunking_is_switched_off_where_it_is_said() {
+        let json = r#"{"chunking": false, "sites": {"google": {"chunking": true}}}"#;
+        let settings = Settings::from_json(json).expect("valid");
+        assert!(settings.limits("google", Some("google")).chunking);
+        assert!(!settings.limits("other", None).chunking);
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let json =
+            r#"{"smart_host": "a:1", "smart_host_user": "u", "smart_host_password": "hush"}"#;
+        let settings = Settings::from_json(json).expect("valid");
+        assert!(!format!("{settings:?}{:?}", settings.login()).contains("hush"));
     }
 
     #[test]
@@ -398,6 +470,14 @@ mod tests {
             (r#"{"tls": "never"}"#, "never"),
             (r#"{"dnssec": "yes"}"#, "dnssec"),
             (r#"{"max_in_flight": 0}"#, "max_in_flight"),
+            (
+                r#"{"smart_host": "a:1", "smart_host_user": "x"}"#,
+                "smart_host_password",
+            ),
+            (
+                r#"{"smart_host_user": "x", "smart_host_password": "y"}"#,
+                "smart_host_password",
+            ),
             (r#"{"speed": 1}"#, "speed"),
         ] {
             let error = Settings::from_json(json).expect_err(json).to_string();

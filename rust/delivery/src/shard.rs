@@ -344,7 +344,7 @@ impl Shard {
             return;
         }
         state.breaker.fail(now);
-        let lasts = state.breaker.is_lasting();
+        let lasts = state.breaker.is_lasting() || failure.is_for_good();
         let most = if lasts { DEFERRED_AT_ONCE } else { 1 };
         for _ in 0..most {
             let jobs: Vec<Job> = match state.prepared.pop() {

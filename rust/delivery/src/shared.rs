@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 use postalynk_record::DeliveryKey;
+use postalynk_smtp::server::Credentials;
 
 use crate::delivery::Delivery;
 use crate::destination::Destination;
@@ -69,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) traces: Arc<Traces>,
     /// Whom certificates are checked against.
     pub(crate) roots: Roots,
+    /// How we log in to the smart host.
+    pub(crate) login: Option<Arc<Credentials>>,
     /// TLS sessions by domain, for the daily report.
     pub(crate) reports: Reports,
     /// Transactions between MAIL and their result.

@@ -52,6 +52,7 @@ pub struct Resolver {
     hosts: Cache<Arc<Addresses>>,
     tlsa: Cache<Arc<TlsaAnswer>>,
     texts: Cache<Arc<Vec<String>>>,
+    aliases: Cache<bool>,
 }
 
 impl Resolver {
@@ -68,6 +69,7 @@ impl Resolver {
             // name servers away; the RFC asks to wait instead (RFC 7672 section 2.1.2).
             tlsa: Cache::new(false),
             texts: Cache::new(true),
+            aliases: Cache::new(false),
         })
     }
 
@@ -109,6 +111,21 @@ impl Resolver {
             })
         };
         self.tlsa.get(name, Instant::now(), ask).await
+    }
+
+    /// Whether a name is an alias and DNSSEC vouches for that, wherever it leads (RFC 7672 section
+    /// 2.2.2).
+    ///
+    /// # Errors
+    /// A temporary one when resolvers gave no usable answer: the host is not to be used then.
+    pub async fn is_alias_secure(&self, name: &str) -> Result<bool, RouteError> {
+        let ask = || async {
+            let found = self.ask_records(name, RecordType::CNAME).await;
+            map(found, |found| {
+                !found.records.is_empty() && found.security.is_secure()
+            })
+        };
+        self.aliases.get(name, Instant::now(), ask).await
     }
 
     /// The texts of a name, each record's strings joined; empty when it has none.

@@ -74,6 +74,8 @@ struct AcceptedMessage {
     list_unsubscribe: String,
     feedback_id: String,
     dkim_expires_s: u32,
+    require_tls: bool,
+    tls_optional: bool,
     raw: PyBackedBytes,
     tags: Vec<(String, String)>,
     message_id: String,
@@ -282,7 +284,8 @@ impl AcceptedMessage {
             dkim_domain: self.dkim_domain,
             plan: self.plan,
             in_doubt: wish.into(),
-            require_tls: false,
+            require_tls: self.require_tls,
+            tls_optional: self.tls_optional,
             content: Some(content),
         })
     }

@@ -279,6 +279,8 @@ impl Engine {
                 per_connection,
                 rate,
                 tls,
+                // The operator's switch, not the policy's.
+                chunking: None,
             };
             (path, limits)
         };

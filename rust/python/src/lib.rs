@@ -15,6 +15,7 @@ mod mime;
 mod multibuffer;
 mod outcomes;
 mod queue;
+mod reports;
 mod routing;
 mod signer;
 mod sink;
@@ -68,6 +69,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(memory::memory_enter, module)?)?;
     module.add_function(wrap_pyfunction!(memory::memory_leave, module)?)?;
     module.add_function(wrap_pyfunction!(memory::memory_watch, module)?)?;
+    module.add_function(wrap_pyfunction!(reports::tlsrpt_rua, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_generate, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_publishes, module)?)?;
     module.add_function(wrap_pyfunction!(keys::dkim_record, module)?)?;

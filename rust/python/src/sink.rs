@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use postalynk_testkit::{DelayProxy as TestProxy, Provider, Received, Rule, Script};
-use postalynk_testkit::{Sink as TestSink, SinkOptions, Step};
+use postalynk_testkit::{Certificate, DelayProxy as TestProxy, Provider, Received, Rule, Script};
+use postalynk_testkit::{Sink as TestSink, SinkOptions, Step, TlsFault};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -51,6 +51,26 @@ fn rule((at, matching, skip, times, delay_ms, action, text): RuleTuple) -> PyRes
     })
 }
 
+/// With what is wrong about its TLS.
+fn faulty(options: SinkOptions, fault: &str) -> PyResult<SinkOptions> {
+    let names = ["sink.test", "localhost"];
+    Ok(match fault {
+        "" => options,
+        "expired" => SinkOptions {
+            certificate: Some(Certificate::expired(&names).map_err(engine_error)?),
+            ..options
+        },
+        name => SinkOptions {
+            starttls: true,
+            tls_fault: Some(
+                TlsFault::named(name)
+                    .ok_or_else(|| PyValueError::new_err(format!("no TLS fault {name:?}")))?,
+            ),
+            ..options
+        },
+    })
+}
+
 fn received(received: Received) -> ReceivedTuple {
     (
         received.message_id,
@@ -74,7 +94,7 @@ impl Sink {
     #[new]
     #[pyo3(signature = (
         listen = "127.0.0.1:0", *, ledger = None, provider = "", rules = Vec::new(),
-        chunking = false, starttls = false, pipelining = true,
+        chunking = false, starttls = false, pipelining = true, tls_fault = "",
     ))]
     #[allow(
         clippy::too_many_arguments,
@@ -88,6 +108,7 @@ impl Sink {
         chunking: bool,
         starttls: bool,
         pipelining: bool,
+        tls_fault: &str,
     ) -> PyResult<Self> {
         let rules: PyResult<Vec<_>> = rules.into_iter().map(rule).collect();
         let script = rules?.into_iter().fold(Script::new(), Script::with);
@@ -107,6 +128,7 @@ impl Sink {
             pipelining,
             ..base
         };
+        let options = faulty(options, tls_fault)?;
         let sink = TestSink::start(address(listen)?, options).map_err(engine_error)?;
         Ok(Self {
             address: sink.address(),

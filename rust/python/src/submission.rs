@@ -46,6 +46,8 @@ pub(crate) struct SubmittedMessage {
     envelope_id: String,
     notify: Vec<String>,
     orcpt: Vec<String>,
+    require_tls: bool,
+    tls_optional: bool,
 }
 
 /// As at RCPT; empty: nothing was asked for.
@@ -112,6 +114,8 @@ fn request(py: Python<'_>, request: Request) -> PyResult<Py<PyAny>> {
                 envelope_id: envelope.envelope_id.unwrap_or_default(),
                 notify,
                 orcpt,
+                require_tls: envelope.requires_tls,
+                tls_optional: head.is_tls_optional,
             };
             Ok(Py::new(py, submitted)?.into_any())
         }

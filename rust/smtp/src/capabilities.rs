@@ -30,6 +30,12 @@ pub struct Capabilities {
     pub enhanced_status_codes: bool,
     /// RFC 3461.
     pub dsn: bool,
+    /// RFC 8689: it keeps a message that requires TLS on TLS.
+    pub require_tls: bool,
+    /// AUTH PLAIN (RFC 4954, RFC 4616).
+    pub auth_plain: bool,
+    /// AUTH LOGIN.
+    pub auth_login: bool,
     /// RFC 9422.
     pub limits: Limits,
 }
@@ -64,9 +70,16 @@ impl Capabilities {
             "STARTTLS" => self.starttls = true,
             "CHUNKING" => self.chunking = true,
             "DSN" => self.dsn = true,
+            "REQUIRETLS" => self.require_tls = true,
+            "AUTH" => words.for_each(|mechanism| self.read_mechanism(mechanism)),
             "LIMITS" => self.limits = Limits::parse(&line[keyword.len()..]),
             "ENHANCEDSTATUSCODES" => self.enhanced_status_codes = true,
             _ => {}
         }
+    }
+
+    fn read_mechanism(&mut self, name: &str) {
+        self.auth_plain |= name.eq_ignore_ascii_case("PLAIN");
+        self.auth_login |= name.eq_ignore_ascii_case("LOGIN");
     }
 }

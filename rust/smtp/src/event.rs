@@ -28,12 +28,14 @@ pub enum Event {
 /// Why the connection is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The banner or the greeting was refused.
+    /// The banner, the greeting or the login was refused.
     Refused(Reply),
     /// 421: the receiver is closing (RFC 5321, 3.8).
     ServiceClosing(Reply),
     /// TLS is required and not to be had; the reply when STARTTLS was refused.
     TlsUnavailable(Option<Reply>),
+    /// A login is wanted, and the receiver offers no mechanism we have.
+    LoginUnavailable,
     /// The receiver does not speak SMTP.
     Protocol(ProtocolError),
     /// QUIT was answered.

@@ -19,7 +19,7 @@
 //! `law_parser_never_panics`, `law_every_transaction_settles_once`.
 //! **The other side.** [`server`] is the receiver of a submission, by the same rules.
 //! **Not here.** Sockets, TLS, DNS, pools, deadlines in real time (`postalynk-delivery`);
-//! BINARYMIME, REQUIRETLS.
+//! BINARYMIME.
 #![forbid(unsafe_code)]
 
 mod address;

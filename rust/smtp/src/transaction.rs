@@ -25,6 +25,8 @@ pub struct Transaction {
     pub recipients: Vec<ForwardPath>,
     /// The message.
     pub content: Content,
+    /// REQUIRETLS (RFC 8689): taken only where the receiver offers it over TLS.
+    pub require_tls: bool,
     /// What the sender wants to be told, where the receiver offers DSN; `None`: no parameter.
     pub dsn: Option<Box<Dsn>>,
 }

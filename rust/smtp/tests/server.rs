@@ -98,6 +98,30 @@ impl Talk {
 const ENVELOPE: &str = "MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n";
 
 #[test]
+fn requiretls_is_offered_and_taken_over_tls_only() {
+    let mut talk = Talk::authenticated();
+    let demand = b"MAIL FROM:<a@b.example> REQUIRETLS\r\n";
+    assert!(
+        talk.send(demand).starts_with("555 5.7.10 "),
+        "{}",
+        talk.said
+    );
+    let mut talk = Talk::new(options(true));
+    talk.send(b"EHLO a\r\n");
+    assert!(!talk.said.contains("REQUIRETLS"));
+    talk.send(b"STARTTLS\r\nEHLO a\r\nAUTH PLAIN AHUAa2V5\r\n");
+    assert!(talk.said.contains("250-REQUIRETLS\r\n"), "{}", talk.said);
+    talk.send(demand);
+    talk.send(b"RCPT TO:<c@d.example>\r\nDATA\r\nFrom: a\r\n\r\n.\r\n");
+    talk.send(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nBDAT 2 LAST\r\n\r\n");
+    let demanded = talk.events.iter().filter_map(|event| match event {
+        Event::Message(envelope, _) => Some(envelope.requires_tls),
+        _ => None,
+    });
+    assert_eq!(demanded.collect::<Vec<_>>(), [true, false]);
+}
+
+#[test]
 fn a_pipelined_group_is_answered_in_order() {
     let mut talk = Talk::authenticated();
     let group = format!("{ENVELOPE}DATA\r\nSubject: x\r\n\r\n..dot\r\n.\r\n{ENVELOPE}QUIT\r\n");

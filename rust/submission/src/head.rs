@@ -15,11 +15,12 @@ use std::ops::Range;
 const MAX_HEADER: usize = 256 * 1024;
 const OWN: &str = "x-postalynk-";
 /// Fields of which a second one would leave it to the reader which counts.
-const SINGLE: [&str; 6] = [
+const SINGLE: [&str; 7] = [
     "from",
     "subject",
     "date",
     "message-id",
+    "tls-required",
     "x-postalynk-priority",
     "x-postalynk-idempotency-key",
 ];
@@ -49,6 +50,8 @@ pub struct Head {
     pub priority: String,
     /// `X-Postalynk-Idempotency-Key`, empty: none.
     pub idempotency_key: String,
+    /// `TLS-Required: No` (RFC 8689).
+    pub is_tls_optional: bool,
 }
 
 impl Head {
@@ -101,6 +104,7 @@ impl Head {
                 let bare = value.trim_start_matches('<').trim_end_matches('>');
                 bare.clone_into(&mut self.message_id);
             }
+            "tls-required" => self.is_tls_optional = value.eq_ignore_ascii_case("no"),
             "x-postalynk-tag" => self.tags.push(value),
             "x-postalynk-priority" => self.priority = value,
             "x-postalynk-idempotency-key" => self.idempotency_key = value,
@@ -193,7 +197,14 @@ mod tests {
             (head.tags, head.priority.as_str()),
             (vec!["a=1".into(), "b=2".into()], "high")
         );
-        assert!(head.has_date && head.idempotency_key.is_empty());
+        assert!(head.has_date && head.idempotency_key.is_empty() && !head.is_tls_optional);
+        let easy = read("From: a@b.example\r\nTLS-Required: no\r\n\r\n").unwrap();
+        assert!(easy.is_tls_optional && easy.raw.starts_with(b"From"));
+        assert!(
+            !read("From: a\r\nTLS-Required: Yes\r\n\r\n")
+                .unwrap()
+                .is_tls_optional
+        );
         let raw = std::str::from_utf8(&head.raw).unwrap();
         assert!(
             !raw.contains("secret")

@@ -22,7 +22,7 @@ pub use policy_host::PolicyHost;
 pub use provider::Provider;
 pub use resolver::{Answer, Resolver, Zone, ZoneError};
 pub use script::{Rule, Script, Step};
-pub use sink::{Certificate, Counts, Received, Sink, SinkOptions};
+pub use sink::{Certificate, Counts, Received, Sink, SinkOptions, TlsFault};
 
 use std::io;
 use std::net::SocketAddr;

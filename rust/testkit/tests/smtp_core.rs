@@ -39,6 +39,7 @@ fn run(sink: &Sink, envelopes: &[&[&str]]) -> Ran {
     let mut client = Client::new(Config {
         ehlo_name,
         starttls: StartTls::Never,
+        login: None,
         chunk_window: 1,
     });
     let mut queue = envelopes.iter().zip(1..);
@@ -63,6 +64,7 @@ fn run(sink: &Sink, envelopes: &[&[&str]]) -> Ran {
             let forward = |to: &&str| ForwardPath::new(to).expect("an address");
             let transaction = Transaction {
                 dsn: None,
+                require_tls: false,
                 id: TransactionId(id),
                 reverse_path: ReversePath::new("from@x.test").expect("an address"),
                 recipients: recipients.iter().map(forward).collect(),

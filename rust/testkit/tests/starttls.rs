@@ -50,6 +50,7 @@ fn the_session_goes_on_encrypted() {
     let mut client = Client::new(Config {
         ehlo_name,
         starttls: StartTls::Required,
+        login: None,
         chunk_window: 1,
     });
     let mut plain = TcpStream::connect(sink.address()).unwrap();

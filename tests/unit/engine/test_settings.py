@@ -1,11 +1,13 @@
 """What the engine is told, worked out from what the operator wrote."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from postalynk.engine import EngineSettings
 from postalynk.errors import SettingsError
-from postalynk.settings import Delivery, Dns, Settings, Smtp, Tls
+from postalynk.settings import Chunking, Delivery, Dns, Settings, Smtp, Tls
 
 
 def _of(settings: Settings, *, is_sink_only: bool = False) -> EngineSettings:
@@ -23,6 +25,8 @@ def test_defaults_are_the_engines() -> None:
         "dnssec": "auto",
         "trust_anchor": "",
         "smart_host": "",
+        "smart_host_user": "",
+        "smart_host_password": "",
         "smtp_port": 25,
         "ehlo": "mta.example.com",
         "tls": "opportunistic",
@@ -33,6 +37,8 @@ def test_defaults_are_the_engines() -> None:
         "sts_directory": "mta-sts",
         "sts_port": 443,
         "tls_report": "tls-report.json",
+        "chunking": True,
+        "chunking_domains": {},
         "sites": {},
         "connections": 0,
         "per_connection": 0,
@@ -83,3 +89,41 @@ def test_dev_needs_its_sink() -> None:
         _of(Settings(), is_sink_only=True)
     sink = Settings(delivery=Delivery(smart_host="127.0.0.1:2500"))
     assert _of(sink, is_sink_only=True).smart_host == "127.0.0.1:2500"
+
+
+def test_sites_say_what_they_say() -> None:
+    chunking = Chunking(default=False, sites={"google": True}, domains={"a.example": False})
+    engine = _of(
+        Settings(delivery=Delivery(tls=Tls(sites={"google": "verify"}), chunking=chunking))
+    )
+    assert engine.sites == {"google": {"tls": "verify", "chunking": True}}
+    assert (engine.chunking, engine.chunking_domains) == (False, {"a.example": False})
+
+
+def test_a_smart_host_password_comes_from_its_file_and_is_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hush hush\nnotes\n")
+    login = Delivery(
+        smart_host="relay.example:587",
+        smart_host_user="us",
+        smart_host_password_file="password",
+    )
+    engine = _of(Settings(delivery=login, directory=str(tmp_path)))
+    assert (engine.smart_host_user, engine.smart_host_password) == ("us", "hush hush")
+    assert "hush" not in f"{engine!r}{engine}"
+
+
+@pytest.mark.parametrize(
+    "delivery",
+    [
+        Delivery(smart_host="relay.example:587", smart_host_user="us"),
+        Delivery(smart_host="relay.example:587", smart_host_password_file="password"),
+        Delivery(smart_host_user="us", smart_host_password_file="password"),
+        Delivery(smart_host="a:1", smart_host_user="us", smart_host_password_file="no such file"),
+        Delivery(smart_host="a:1", smart_host_user="us", smart_host_password_file="empty"),
+    ],
+)
+def test_half_a_login_is_refused(delivery: Delivery, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hush\n")
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(SettingsError, match="smart_host_password_file"):
+        _of(Settings(delivery=delivery, directory=str(tmp_path)))

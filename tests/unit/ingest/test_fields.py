@@ -85,6 +85,7 @@ def add_extras(add: Any) -> None:
             add(f"{wrong!r}", "calendar", calendar=wrong)
         if not isinstance(wrong, bool):
             add(f"{wrong!r}", "auto_text", auto_text=wrong)
+            add(f"{wrong!r}", "require_tls", require_tls=wrong)
         if not isinstance(wrong, str):
             add(f"{wrong!r}", "list_unsubscribe", list_unsubscribe=wrong)
             add(f"{wrong!r}", "feedback_id", feedback_id=wrong)

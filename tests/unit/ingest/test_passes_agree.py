@@ -35,6 +35,7 @@ RICH = message(
     list_unsubscribe="https://y.example/u",
     feedback_id="a:b:c:sender",
     dkim_expires_s=86_400,
+    require_tls=True,
 )
 TEMPLATE = SERVICE.control.create_template(
     SERVICE.own.org,

@@ -42,6 +42,8 @@ def item(**changes: Any) -> Any:
         "protocol": "ESMTPSA",
         "ret": "",
         "envelope_id": "",
+        "require_tls": False,
+        "tls_optional": False,
     }
     made |= changes
     nothing = [""] * len(made["recipients"])
@@ -161,3 +163,11 @@ def test_a_refusal_says_field_value_and_fix(
     text = refusal(service, **changes)
     assert text.startswith(code)
     assert words in text
+
+
+@pytest.mark.parametrize(("require_tls", "tls_optional"), [(True, False), (False, True)])
+def test_what_it_says_about_tls_goes_along(
+    service: Service, *, require_tls: bool, tls_optional: bool
+) -> None:
+    made = composed(service, require_tls=require_tls, tls_optional=tls_optional)
+    assert (made.require_tls, made.tls_optional) == (require_tls, tls_optional)

@@ -22,6 +22,7 @@ use crate::classify::{Class, classify};
 use crate::clock;
 use crate::connect::{Session, establish};
 use crate::driver::Step;
+use crate::host::NO_REQUIRETLS;
 use crate::notification::dsn_of;
 use crate::outcome::End;
 use crate::path::Path;
@@ -50,10 +51,8 @@ pub(crate) async fn run(shard: Rc<Shard>, path: Rc<Path>) {
             let transcript = &mut connection.session.driver.transcript;
             transcript.note(clock::now(), &why.reason);
             connection.lose(&why);
-            let window = connection.session.driver.client.chunk_window();
-            let mut state = path.state.borrow_mut();
-            state.habits.showed_window(window);
-            state.established -= 1;
+            connection.learn_window();
+            path.state.borrow_mut().established -= 1;
         }
         Err(failure) => shard.connect_failed(&path, &failure),
     }
@@ -196,6 +195,7 @@ impl<'a> Connection<'a> {
         let id = TransactionId(self.submitted as u64);
         let transaction = Transaction {
             dsn: dsn_of(&mail),
+            require_tls: mail.requires_tls(),
             id,
             reverse_path: mail.reverse_path.clone(),
             recipients: mail
@@ -242,17 +242,16 @@ impl<'a> Connection<'a> {
             (SubmitError::EightBitUnsupported, Some(cause)) => format!("{error}: {cause}"),
             _ => error.to_string(),
         };
-        let code = match error {
-            SubmitError::TooLarge { .. } => "5.3.4",
-            SubmitError::Utf8Unsupported => "5.6.7",
-            _ => "5.6.3",
+        let (code, class) = match error {
+            SubmitError::TooLarge { .. } => ("5.3.4", Class::Content),
+            SubmitError::Utf8Unsupported => ("5.6.7", Class::Content),
+            SubmitError::RequireTlsUnsupported => (NO_REQUIRETLS, Class::Policy),
+            _ => ("5.6.3", Class::Content),
         };
         for index in 0..open.mail.recipients.len() {
             let mut finished = self.finished(open, index, End::Bounced);
-            finished.class = Some(Class::Content);
-            Class::Content
-                .as_str()
-                .clone_into(&mut finished.tried.class);
+            finished.class = Some(class);
+            class.as_str().clone_into(&mut finished.tried.class);
             "mail".clone_into(&mut finished.tried.phase);
             code.clone_into(&mut finished.tried.enhanced);
             finished.reason.clone_from(&reason);
@@ -424,6 +423,8 @@ fn why_closed(reason: CloseReason) -> Why {
             reply: None,
             reason: error.to_string(),
         },
-        CloseReason::TlsUnavailable(_) | CloseReason::Quit => transport("QUIT".to_owned()),
+        CloseReason::TlsUnavailable(_) | CloseReason::LoginUnavailable | CloseReason::Quit => {
+            transport("QUIT".to_owned())
+        }
     }
 }

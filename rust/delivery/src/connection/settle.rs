@@ -46,11 +46,17 @@ impl Connection<'_> {
             }
         }
         let took = clock::now() - open.began;
-        let window = self.session.driver.client.chunk_window();
-        let mut state = self.path.state.borrow_mut();
-        state.pace.complete(recipients, took);
+        self.path.state.borrow_mut().pace.complete(recipients, took);
         if self.session.driver.client.capabilities().chunking {
-            state.habits.showed_window(window);
+            self.learn_window();
+        }
+    }
+
+    /// What the connection shows of CHUNKING; nothing where it was not to be used.
+    pub(super) fn learn_window(&self) {
+        if self.session.may_chunk {
+            let window = self.session.driver.client.chunk_window();
+            self.path.state.borrow_mut().habits.showed_window(window);
         }
     }
 

@@ -3,14 +3,18 @@
 //! **Model.** By UTC day, policy domain and the policy that was found: sessions that met it and
 //! sessions that did not, these by reason and host. A session counts for the domain whose mail opened
 //! the connection. The counts are plain data; they survive a restart in one JSON file beside the
-//! journal.
+//! journal, which the resolver's thread writes every minute when something was counted, so a crash
+//! costs the sessions of a minute.
 //! **Bounds.** [`MOST_POLICIES`] a day, [`MOST_DETAILS`] kinds of failure each; what is over is counted
 //! in the totals only. [`DAYS_KEPT`] days.
 //! **Law `counts_add_up`.** Failed sessions of a policy are the sum of its details and what was over.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{AcqRel, Release};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -80,6 +84,8 @@ type Days = BTreeMap<u64, BTreeMap<PolicyFound, Tally>>;
 pub(crate) struct Reports {
     days: Mutex<Days>,
     file: PathBuf,
+    /// Something was counted since it was written.
+    is_changed: AtomicBool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -128,6 +134,7 @@ impl Reports {
         Self {
             days: Mutex::new(read().unwrap_or_default()),
             file: file.to_owned(),
+            is_changed: AtomicBool::new(false),
         }
     }
 
@@ -155,6 +162,7 @@ impl Reports {
             return;
         }
         change(policies.entry(policy.clone()).or_default());
+        self.is_changed.store(true, Release);
     }
 
     /// A day's counts as a JSON array of RFC 8460's `policies`, sorted by policy.
@@ -163,11 +171,19 @@ impl Reports {
         serde_json::to_string(&entries).unwrap_or_default()
     }
 
-    /// Writes the counts beside the journal.
+    /// Writes the counts beside the journal, if there are new ones.
     pub(crate) fn save(&self) -> io::Result<()> {
-        if self.file.as_os_str().is_empty() {
+        if self.file.as_os_str().is_empty() || !self.is_changed.swap(false, AcqRel) {
             return Ok(());
         }
+        let written = self.write();
+        if written.is_err() {
+            self.is_changed.store(true, Release);
+        }
+        written
+    }
+
+    fn write(&self) -> io::Result<()> {
         let days: BTreeMap<u64, Vec<Entry>> = self
             .days
             .lock()
@@ -176,8 +192,11 @@ impl Reports {
             .collect();
         let text = serde_json::to_vec(&days).map_err(io::Error::other)?;
         let new = self.file.with_extension("new");
-        std::fs::write(&new, text)?;
-        std::fs::rename(&new, &self.file)
+        let mut file = File::create(&new)?;
+        file.write_all(&text)?;
+        // The old counts are there until the new ones are on disk.
+        file.sync_data()?;
+        fs::rename(&new, &self.file)
     }
 }
 

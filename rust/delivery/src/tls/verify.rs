@@ -22,6 +22,8 @@ use super::roots::Roots;
 pub(crate) struct Problem {
     pub(crate) result: ResultType,
     pub(crate) text: String,
+    /// It may be over in a moment: nothing was found wrong, the handshake only did not come to its end.
+    pub(crate) is_passing: bool,
 }
 
 /// See the module. `chain`: the host's own certificate first.
@@ -138,6 +140,7 @@ fn problem(result: ResultType, text: &str) -> Problem {
     Problem {
         result,
         text: text.to_owned(),
+        is_passing: false,
     }
 }
 

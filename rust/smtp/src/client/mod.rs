@@ -11,11 +11,14 @@
 //! **Invariants.** DATA, STARTTLS, EHLO and QUIT end a group of commands (RFC 2920, 3.1). Content
 //! is queued only after 354 or behind its BDAT. A transaction leaves with exactly one result.
 //! **Law.** `law_every_transaction_settles_once`, with chunks and without.
-//! **Reading order.** Here: what the driver calls. `replies`: what each reply does.
+//! **Reading order.** Here: what the driver calls. `replies`: what each reply does. `login`: AUTH.
 
+mod config;
+mod login;
 mod replies;
 
-use crate::address::EhloName;
+pub use config::{Config, StartTls, SubmitError};
+
 use crate::capabilities::Capabilities;
 use crate::event::{CloseReason, Event, ProtocolError};
 use crate::output::Output;
@@ -32,54 +35,6 @@ const MOST_WINDOW: usize = 8;
 /// Octets that may wait before another message is sent ahead.
 const MOST_WAITING: u64 = 256 * 1024;
 
-/// Whether to ask for TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StartTls {
-    /// No: the stream is encrypted already, or plaintext is meant.
-    Never,
-    /// If offered; plaintext otherwise.
-    WhenOffered,
-    /// Or not at all.
-    Required,
-}
-
-/// How to speak on a connection.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Who we say we are.
-    pub ehlo_name: EhloName,
-    /// Whether to ask for TLS.
-    pub starttls: StartTls,
-    /// Messages that may be in flight at first where CHUNKING is offered; 0: send with DATA. Give
-    /// what [`Client::chunk_window`] said of the last connection, 1 for a stranger.
-    pub chunk_window: usize,
-}
-
-/// Why a transaction was not taken. It was not attempted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SubmitError {
-    /// [`Client::wants_transaction`] is false.
-    #[error("the connection takes no transaction now")]
-    NotReady,
-    /// The transaction has no recipient.
-    #[error("a transaction needs a recipient")]
-    NoRecipients,
-    /// Larger than the receiver's SIZE (RFC 1870): permanent, as if answered 552 5.3.4.
-    #[error("content of {size} octets is over the receiver's limit of {limit}")]
-    TooLarge {
-        /// Octets of the content.
-        size: u64,
-        /// The receiver's limit in octets.
-        limit: u64,
-    },
-    /// 8-bit content and no 8BITMIME (RFC 6152): permanent, as if answered 554 5.6.3.
-    #[error("the receiver takes no 8-bit content")]
-    EightBitUnsupported,
-    /// A non-ASCII address or header and no SMTPUTF8 (RFC 6531, 3.5): permanent, 553 5.6.7.
-    #[error("the receiver takes no internationalized mail")]
-    Utf8Unsupported,
-}
-
 /// A reply that is owed to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -87,6 +42,11 @@ enum Step {
     Ehlo,
     Helo,
     StartTls,
+    /// 235, or a refusal.
+    AuthDone,
+    /// The challenges of AUTH LOGIN.
+    AuthUsername,
+    AuthPassword,
     Reset,
     Mail,
     Rcpt(usize),
@@ -364,6 +324,9 @@ impl Client {
         if transaction.content.is_eight_bit() && !offered.eight_bit_mime {
             return Err(SubmitError::EightBitUnsupported);
         }
+        if transaction.require_tls && !(offered.require_tls && self.is_encrypted) {
+            return Err(SubmitError::RequireTlsUnsupported);
+        }
         Ok(())
     }
 
@@ -421,6 +384,9 @@ impl Client {
         }
         if open.transaction.needs_smtputf8() {
             command.extend_from_slice(b" SMTPUTF8");
+        }
+        if open.transaction.require_tls {
+            command.extend_from_slice(b" REQUIRETLS");
         }
         if let Some(dsn) = open
             .transaction

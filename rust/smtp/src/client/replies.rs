@@ -19,7 +19,8 @@ impl Client {
         let Some(step) = step else {
             return self.close(CloseReason::Protocol(ProtocolError::Unsolicited));
         };
-        if reply.is_intermediate() && step != Step::Data {
+        let may_go_on = matches!(step, Step::Data | Step::AuthUsername | Step::AuthPassword);
+        if reply.is_intermediate() && !may_go_on {
             self.expected.push_front(step);
             return self.unexpected(&reply);
         }
@@ -27,9 +28,12 @@ impl Client {
             Step::Banner if reply.is_positive() => self.greet(),
             Step::Banner => self.close(CloseReason::Refused(reply)),
             Step::Ehlo => self.take_ehlo(reply),
-            Step::Helo if reply.is_positive() => self.ready(),
+            Step::Helo if reply.is_positive() => self.log_in(),
             Step::Helo => self.close(CloseReason::Refused(reply)),
             Step::StartTls => self.take_starttls(reply, has_more),
+            Step::AuthDone | Step::AuthUsername | Step::AuthPassword => {
+                self.take_auth(step, reply);
+            }
             Step::Reset => self.take_reset(reply),
             Step::Mail => self.take_mail(&reply),
             Step::Rcpt(index) => self.take_rcpt(index, &reply),
@@ -54,7 +58,7 @@ impl Client {
             } else if must_encrypt {
                 self.close(CloseReason::TlsUnavailable(None));
             } else {
-                self.ready();
+                self.log_in();
             }
         } else if reply.is_permanent() && !must_encrypt {
             // A receiver from before 1995 (RFC 5321, 3.2).
@@ -77,11 +81,11 @@ impl Client {
             self.close(CloseReason::TlsUnavailable(Some(reply)));
         } else {
             self.events.push_back(Event::StartTlsRefused(reply));
-            self.ready();
+            self.log_in();
         }
     }
 
-    fn ready(&mut self) {
+    pub(super) fn ready(&mut self) {
         self.state = State::Ready;
         self.events
             .push_back(Event::Ready(self.capabilities.clone()));
@@ -272,7 +276,7 @@ impl Client {
             .push_back(Event::TransactionDone(open.settle(phase, final_reply)));
     }
 
-    fn unexpected(&mut self, reply: &Reply) {
+    pub(super) fn unexpected(&mut self, reply: &Reply) {
         let error = ProtocolError::Unexpected { code: reply.code() };
         self.close(CloseReason::Protocol(error));
     }

@@ -34,6 +34,7 @@ pub(super) struct Mail {
     pub(super) size: u64,
     pub(super) is_eight_bit: bool,
     pub(super) is_smtputf8: bool,
+    pub(super) requires_tls: bool,
     pub(super) returns: Option<Returns>,
     pub(super) envelope_id: Option<String>,
 }
@@ -111,6 +112,7 @@ fn mail(rest: &str) -> Result<Command<'_>, Answer> {
         size: 0,
         is_eight_bit: false,
         is_smtputf8: false,
+        requires_tls: false,
         returns: None,
         envelope_id: None,
     };
@@ -127,12 +129,13 @@ fn mail(rest: &str) -> Result<Command<'_>, Answer> {
             ("BODY", "7BIT") => mail.is_eight_bit = false,
             ("BODY", "8BITMIME") => mail.is_eight_bit = true,
             ("SMTPUTF8", "") => mail.is_smtputf8 = true,
+            ("REQUIRETLS", "") => mail.requires_tls = true,
             ("RET", "FULL") => mail.returns = Some(Returns::Full),
             ("RET", "HDRS") => mail.returns = Some(Returns::Headers),
             ("ENVID", _) if is_xtext(value, 100) => mail.envelope_id = Some(value.to_owned()),
             // RFC 4954, section 5: a server that trusts no other's identities ignores it.
             ("AUTH", _) if is_xtext(value, 500) => {}
-            ("SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID" | "AUTH", _) => {
+            ("SIZE" | "BODY" | "SMTPUTF8" | "REQUIRETLS" | "RET" | "ENVID" | "AUTH", _) => {
                 return Err(Answer::new(&format!("501 5.5.4 {name} has no such value")));
             }
             _ => {
@@ -296,6 +299,7 @@ mod tests {
             ("MAIL FROM:<a@b.example> SIZE=x", "501 5.5.4"),
             ("MAIL FROM:<a@b.example> BODY=BINARYMIME", "501 5.5.4"),
             ("MAIL FROM:<a@b.example> XFOO=1", "555 5.5.4"),
+            ("MAIL FROM:<a@b.example> REQUIRETLS=1", "501 5.5.4"),
             ("MAIL FROM:<ü@b.example>", "553 5.6.7"),
             ("RCPT TO:<>", "501 5.1.3"),
             ("RCPT TO:<postmaster>", "501 5.1.3"),

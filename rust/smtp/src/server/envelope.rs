@@ -13,6 +13,8 @@ pub struct Envelope {
     pub is_eight_bit: bool,
     /// SMTPUTF8 was declared (RFC 6531).
     pub is_smtputf8: bool,
+    /// REQUIRETLS was demanded (RFC 8689).
+    pub requires_tls: bool,
     /// RET (RFC 3461, 4.3).
     pub returns: Option<Returns>,
     /// ENVID, as it came, xtext (RFC 3461, 4.4).

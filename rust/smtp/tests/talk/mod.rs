@@ -2,11 +2,13 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use bytes::Bytes;
+use postalynk_smtp::server::Credentials;
 use postalynk_smtp::{
     Client, Config, Content, EhloName, Event, ForwardPath, Phase, RecipientResult, ReversePath,
     StartTls, Timeout, Transaction, TransactionDone, TransactionId,
 };
 use std::io::IoSlice;
+use std::sync::Arc;
 
 /// The reply to EHLO of a receiver with nothing but PIPELINING.
 pub const PIPELINING: &str = "250-mx.test\r\n250 PIPELINING\r\n";
@@ -20,11 +22,16 @@ pub struct Talk {
 
 impl Talk {
     pub fn new(starttls: StartTls) -> Self {
+        Self::with_login(starttls, None)
+    }
+
+    pub fn with_login(starttls: StartTls, login: Option<Credentials>) -> Self {
         let ehlo_name = EhloName::new("client.test").expect("a name");
         Self {
             client: Client::new(Config {
                 ehlo_name,
                 starttls,
+                login: login.map(Arc::new),
                 chunk_window: 1,
             }),
         }
@@ -102,6 +109,7 @@ pub fn message(id: u64, recipients: &[&str]) -> Transaction {
 pub fn with_content(id: u64, recipients: &[&str], content: &str) -> Transaction {
     Transaction {
         dsn: None,
+        require_tls: false,
         id: TransactionId(id),
         reverse_path: ReversePath::new("from@x.test").expect("an address"),
         recipients: recipients

@@ -2,17 +2,23 @@
 //!
 //! Prints one JSON line with its addresses when it listens, then serves until it is killed.
 
-use postalynk_testkit::{Sink, SinkOptions};
+use postalynk_testkit::{Certificate, Sink, SinkOptions, TlsFault};
 use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 const USAGE: &str = "\
 usage: postalynk-sink [--listen ADDR] [--fast] [--no-pipelining] [--seven-bit] [--chunking]
-                      [--starttls] [--plain] [--slow-ms N] [--size-limit BYTES] [--remember N]
+                      [--starttls] [--certificate FILE] [--tls-fault cut|garbage|alert]
+                      [--login USER:PASSWORD] [--extension LINE] [--plain] [--slow-ms N]
+                      [--size-limit BYTES] [--remember N]
                       [--ledger FILE] [--store DIR] [--stats-listen ADDR]
   --listen ADDR        loopback address, default 127.0.0.1:0 (a free port)
   --fast               count messages only: no ledger, no personalities
+  --certificate FILE   offer STARTTLS with chain and key of this PEM file
+  --tls-fault FAULT    what goes wrong with the handshake
+  --login USER:PASS    refuse MAIL without this login
+  --extension LINE     one more line in the answer to EHLO
   --plain              no personalities: everyone is accepted
   --slow-ms N          how long slow...@ waits, default 2000
   --remember N         messages kept in memory, default 100000
@@ -38,6 +44,21 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--seven-bit" => options.eight_bit = false,
             "--chunking" => options.chunking = true,
             "--starttls" => options.starttls = true,
+            "--certificate" => {
+                options.certificate = Some(Certificate::read(value()?.as_ref())?);
+            }
+            "--tls-fault" => {
+                let name = value()?;
+                options.starttls = true;
+                options.tls_fault =
+                    Some(TlsFault::named(&name).ok_or(format!("no TLS fault {name}"))?);
+            }
+            "--login" => {
+                let pair = value()?;
+                let (user, password) = pair.split_once(':').ok_or("--login USER:PASSWORD")?;
+                options.login = Some((user.to_owned(), password.to_owned()));
+            }
+            "--extension" => options.extensions.push(value()?),
             "--slow-ms" => options.slow = Duration::from_millis(value()?.parse()?),
             "--size-limit" => options.size_limit_bytes = value()?.parse()?,
             "--remember" => options.most_remembered = value()?.parse()?,

@@ -1,7 +1,7 @@
 //! Sockets around the sessions: one read, one write, all on one thread.
 
 use super::session::{Next, Session};
-use super::{SinkShared, proxy};
+use super::{SinkShared, TlsFault, proxy};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -43,6 +43,16 @@ async fn serve(mut stream: TcpStream, peer: IpAddr, shared: Arc<SinkShared>) -> 
     let ended = converse(&mut stream, &mut session, (greeting, first)).await?;
     match (ended, &shared.tls) {
         (Ended::Reset, _) => reset(&stream),
+        (Ended::StartTls, _) if shared.options.tls_fault.is_some() => {
+            let fault = shared.options.tls_fault;
+            // Unread octets would make the close a reset, which is another fault.
+            let mut words = vec![0; READ_BUFFER];
+            stream.read(&mut words).await?;
+            stream
+                .write_all(fault.map_or(&[], TlsFault::answer))
+                .await?;
+            stream.shutdown().await
+        }
         (Ended::StartTls, Some(tls)) => {
             let mut stream = tls.acceptor.accept(stream).await?;
             session.encrypted();

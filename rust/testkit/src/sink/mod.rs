@@ -6,6 +6,7 @@
 
 mod connection;
 mod ledger;
+mod login;
 mod proxy;
 mod said;
 mod session;
@@ -14,8 +15,8 @@ mod syntax;
 mod tls;
 
 pub use ledger::Received;
-pub use tls::Certificate;
 pub(crate) use tls::server_config;
+pub use tls::{Certificate, TlsFault};
 
 use crate::personality::Personalities;
 use crate::require_loopback;
@@ -45,6 +46,10 @@ pub struct SinkOptions {
     pub proxy_protocol: bool,
     /// Offer STARTTLS with this one instead.
     pub certificate: Option<Certificate>,
+    /// What goes wrong after the 220 to STARTTLS.
+    pub tls_fault: Option<TlsFault>,
+    /// User and password without which MAIL is refused; AUTH PLAIN and LOGIN are offered then.
+    pub login: Option<(String, String)>,
     /// Further lines of the answer to EHLO, such as `LIMITS RCPTMAX=2`; nothing is done about them.
     pub extensions: Vec<String>,
     /// The SIZE offered and enforced, in octets.
@@ -76,6 +81,8 @@ impl Default for SinkOptions {
             starttls: false,
             proxy_protocol: false,
             certificate: None,
+            tls_fault: None,
+            login: None,
             extensions: Vec::new(),
             size_limit_bytes: 50 * 1024 * 1024,
             personalities: true,
@@ -102,6 +109,7 @@ impl SinkOptions {
             (self.eight_bit, "SMTPUTF8"),
             (self.chunking, "CHUNKING"),
             (self.has_tls() && !is_encrypted, "STARTTLS"),
+            (self.login.is_some(), "AUTH LOGIN PLAIN"),
         ];
         replies.extend_from_slice(b"250-sink.test\r\n");
         for (_, keyword) in offered.iter().filter(|(is_offered, _)| *is_offered) {

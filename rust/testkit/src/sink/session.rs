@@ -1,29 +1,25 @@
 //! The receiver's side of one conversation, without the connection.
 //!
 //! **Model.** [`Session::process`] takes what was read, appends replies and says what comes next.
-//! Content is searched for its end with one memmem and is copied only when it spans reads or is
-//! to be stored. A delayed reply stops the reading where it stands, as in a slow receiver.
-//! **Invariants.** What is held of a message that is not stored is bounded by
-//! [`MOST_HEADER`]; a command line by [`MOST_LINE`].
+//! Content is `content`'s. A delayed reply stops the reading where it stands, as in a slow receiver.
+//! **Bound.** A command line is at most [`MOST_LINE`] octets.
+
+mod content;
 
 use super::SinkShared;
 use super::ledger::{Received, message_id, now_ms};
+use super::login::Login;
 use super::said::Said;
 use super::syntax::{code, good_reply, is_positive, path};
 use crate::personality;
 use crate::script::{Action, Step, Verdict};
-use memchr::{memchr, memmem};
+use memchr::memchr;
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// The most that is kept of a message when only its Message-ID is wanted.
-const MOST_HEADER: usize = 64 * 1024;
 /// The longest command line (RFC 5321 asks for 512 plus extensions).
 const MOST_LINE: usize = 4096;
-
-static END_OF_DATA: LazyLock<memmem::Finder<'static>> =
-    LazyLock::new(|| memmem::Finder::new(b"\r\n.\r\n"));
 
 /// What the connection does after writing the replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +31,11 @@ pub(crate) enum Next {
     Reset,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Mode {
     Command,
+    /// The next line answers a challenge of AUTH.
+    Login(Login),
     /// Inside DATA; true until its first octet was seen.
     Data {
         at_start: bool,
@@ -62,6 +60,8 @@ pub(crate) struct Session {
     shared: Arc<SinkShared>,
     mode: Mode,
     is_encrypted: bool,
+    /// Logged in, or no login is asked for.
+    is_known: bool,
     said: Said,
     reverse_path: Option<String>,
     recipients: Vec<String>,
@@ -77,6 +77,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(shared: Arc<SinkShared>, peer_ip: IpAddr) -> Self {
         Self {
+            is_known: shared.options.login.is_none(),
             shared,
             mode: Mode::Command,
             is_encrypted: false,
@@ -112,7 +113,7 @@ impl Session {
         loop {
             let rest = &input[at..];
             let (taken, next) = match self.mode {
-                Mode::Command => self.take_line(rest, replies),
+                Mode::Command | Mode::Login(_) => self.take_line(rest, replies),
                 Mode::Data { at_start } => self.take_data(rest, at_start, replies),
                 Mode::Chunk { left, is_last } => self.take_chunk(rest, left, is_last, replies),
             };
@@ -163,7 +164,11 @@ impl Session {
             return (0, Next::Read);
         };
         let line = input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]);
-        (end + 1, self.command(line, replies))
+        let next = match std::mem::replace(&mut self.mode, Mode::Command) {
+            Mode::Login(login) => self.log_in(login, line, replies),
+            _ => self.command(line, replies),
+        };
+        (end + 1, next)
     }
 
     fn command(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Next {
@@ -181,6 +186,13 @@ impl Session {
         }
         match &*name {
             b"MAIL" => self.mail(&text, replies),
+            b"AUTH" if self.shared.options.login.is_some() => {
+                let (login, line) = Login::begin(argument);
+                match line {
+                    Some(line) => self.log_in(login, line, replies),
+                    None => self.challenge(login, replies),
+                }
+            }
             b"RCPT" if self.reverse_path.is_none() => say(replies, "503 5.5.1 MAIL first"),
             b"RCPT" => match path(&text, "TO:").filter(|path| !path.is_empty()) {
                 Some(path) => self.step(Step::Rcpt, path, replies),
@@ -208,12 +220,39 @@ impl Session {
         }
     }
 
+    fn challenge(&mut self, login: Login, replies: &mut Vec<u8>) -> Next {
+        say(replies, login.challenge());
+        self.mode = Mode::Login(login);
+        Next::Read
+    }
+
+    fn log_in(&mut self, login: Login, line: &[u8], replies: &mut Vec<u8>) -> Next {
+        match login.step(line, self.shared.options.login.as_ref()) {
+            Ok(next) => self.challenge(next, replies),
+            Err(is_right) => {
+                self.is_known = is_right;
+                let refusal = "535 5.7.8 Authentication credentials invalid";
+                say(
+                    replies,
+                    if is_right {
+                        "235 2.7.0 Welcome"
+                    } else {
+                        refusal
+                    },
+                )
+            }
+        }
+    }
+
     fn mail(&mut self, text: &str, replies: &mut Vec<u8>) -> Next {
         let Some(reverse_path) = path(text, "FROM:") else {
             return say(replies, "501 5.5.4 Syntax: MAIL FROM:<address>");
         };
         if self.reverse_path.is_some() {
             return say(replies, "503 5.5.1 Nested MAIL command");
+        }
+        if !self.is_known {
+            return say(replies, "530 5.7.0 Authentication required");
         }
         let declared = text
             .split(' ')
@@ -222,106 +261,6 @@ impl Session {
             return say(replies, "552 5.3.4 Message too big");
         }
         self.step(Step::Mail, reverse_path, replies)
-    }
-
-    fn bdat(&mut self, text: &str, replies: &mut Vec<u8>) -> Next {
-        let mut words = text.split_ascii_whitespace();
-        let size = words.next().and_then(|size| size.parse().ok());
-        let (Some(left), true) = (size, self.shared.options.chunking) else {
-            return say(replies, "501 5.5.4 Syntax: BDAT size [LAST]");
-        };
-        let is_last = words
-            .next()
-            .is_some_and(|word| word.eq_ignore_ascii_case("LAST"));
-        self.mode = Mode::Chunk { left, is_last };
-        Next::Read
-    }
-
-    fn take_data(&mut self, input: &[u8], at_start: bool, replies: &mut Vec<u8>) -> (usize, Next) {
-        if at_start && input.starts_with(b".\r\n") {
-            return (3, self.end_of_data(b"", replies));
-        }
-        if at_start && b".\r\n".starts_with(input) {
-            return (0, Next::Read);
-        }
-        if let Some(end) = END_OF_DATA.find(input) {
-            return (end + 5, self.end_of_data(&input[..end + 2], replies));
-        }
-        // The last four octets may begin the end of data.
-        let taken = input.len().saturating_sub(4);
-        if taken > 0 {
-            self.hold(&input[..taken]);
-            self.mode = Mode::Data { at_start: false };
-        }
-        (taken, Next::Read)
-    }
-
-    fn take_chunk(
-        &mut self,
-        input: &[u8],
-        left: usize,
-        is_last: bool,
-        replies: &mut Vec<u8>,
-    ) -> (usize, Next) {
-        let taken = input.len().min(left);
-        if taken < left {
-            self.hold(&input[..taken]);
-            self.mode = Mode::Chunk {
-                left: left - taken,
-                is_last,
-            };
-            return (taken, Next::Read);
-        }
-        // BDAT without an envelope is answered after its octets (RFC 3030, 2).
-        let refusal = match (&self.reverse_path, self.recipients.is_empty()) {
-            (None, _) => Some("503 5.5.1 MAIL first"),
-            (_, true) => Some("554 5.5.1 No valid recipients"),
-            _ => None,
-        };
-        let next = if let Some(refusal) = refusal {
-            self.forget_transaction();
-            say(replies, refusal)
-        } else if is_last {
-            self.end_of_data(&input[..taken], replies)
-        } else {
-            self.hold(&input[..taken]);
-            self.mode = Mode::Command;
-            say(replies, "250 2.0.0 OK")
-        };
-        // A chunk of no octets still is a step forward: its command was taken before.
-        if taken == 0 && next == Next::Read {
-            self.process(input, replies)
-        } else {
-            (taken, next)
-        }
-    }
-
-    fn hold(&mut self, content: &[u8]) {
-        self.size += content.len() as u64;
-        if self.shared.options.count_only {
-            return;
-        }
-        let is_stored =
-            self.shared.keeps_content && self.size <= self.shared.options.size_limit_bytes;
-        let room = if is_stored {
-            usize::MAX
-        } else {
-            MOST_HEADER.saturating_sub(self.held.len())
-        };
-        self.held
-            .extend_from_slice(&content[..content.len().min(room)]);
-    }
-
-    fn end_of_data(&mut self, last: &[u8], replies: &mut Vec<u8>) -> Next {
-        let held = if self.held.is_empty() {
-            self.size += last.len() as u64;
-            None
-        } else {
-            self.hold(last);
-            Some(std::mem::take(&mut self.held))
-        };
-        self.mode = Mode::Command;
-        self.finish(held.as_deref().unwrap_or(last), replies)
     }
 
     /// Decides on a complete message, records it, then answers.

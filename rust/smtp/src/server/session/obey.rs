@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// Octets of a chunk that is worth its command.
 const TINY_CHUNK: u64 = 1_024;
 pub(super) const MAIL_FIRST: Answer = Answer::fixed("503 5.5.1 Say MAIL first");
+/// The extension exists on an encrypted connection only (RFC 8689, 2).
+const TLS_FIRST: Answer =
+    Answer::fixed("555 5.7.10 REQUIRETLS is taken over TLS only: say STARTTLS first");
 pub(super) const NO_RECIPIENT: Answer = Answer::fixed("554 5.5.1 There is no valid recipient");
 
 impl Server {
@@ -67,6 +70,9 @@ impl Server {
         }
         if self.is_encrypted || !options.requires_tls {
             lines.push_str("250-AUTH PLAIN LOGIN\r\n");
+        }
+        if self.is_encrypted {
+            lines.push_str("250-REQUIRETLS\r\n");
         }
         lines.push_str("250 ENHANCEDSTATUSCODES");
         self.idle(&lines);
@@ -142,6 +148,9 @@ impl Server {
                 "503 5.5.1 A message is under way: end it or say RSET",
             ));
         }
+        if mail.requires_tls && !self.is_encrypted {
+            return Err(TLS_FIRST);
+        }
         let limit = self.options.limits.max_message_bytes;
         if mail.size > limit {
             return Err(Answer::new(&format!(
@@ -154,6 +163,7 @@ impl Server {
                 recipients: Vec::new(),
                 is_eight_bit: mail.is_eight_bit,
                 is_smtputf8: mail.is_smtputf8,
+                requires_tls: mail.requires_tls,
                 returns: mail.returns,
                 envelope_id: mail.envelope_id,
             },
