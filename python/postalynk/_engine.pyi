@@ -361,6 +361,7 @@ def check_header(name: str, value: str) -> None:
 
 def holds_nul(text: str) -> bool:
     """Whether the text holds U+0000; UnicodeEncodeError for a lone surrogate, as in UTF-8."""
+
 def tlsrpt_rua(texts: Sequence[str]) -> list[str]:
     """Who wants TLS reports by the TXT records of ``_smtp._tls.`` (RFC 8460 section 3).
 

@@ -130,8 +130,14 @@ struct Attempt<'a> {
 
 /// A failure, or one that plaintext may get around.
 enum Trouble {
-    Failure(Failure),
+    Failure(Box<Failure>),
     Tls(Problem),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(Box::new(failure))
+    }
 }
 
 impl Attempt<'_> {
@@ -149,7 +155,7 @@ impl Attempt<'_> {
                 self.count(&session, wanted);
                 return Ok(session);
             }
-            Err(Trouble::Failure(failure)) => return Err(failure),
+            Err(Trouble::Failure(failure)) => return Err(*failure),
             Err(Trouble::Tls(problem)) => {
                 self.count_failure(problem.result, &problem.text);
                 self.note_tls("failed", "");
@@ -178,7 +184,7 @@ impl Attempt<'_> {
             }
             Err(Trouble::Failure(failure)) => Err(Failure {
                 tls_refused: refused.text,
-                ..failure
+                ..*failure
             }),
             Err(Trouble::Tls(problem)) => {
                 Err(self.failed("starttls", Class::Transport, problem.text, began))
@@ -204,7 +210,7 @@ impl Attempt<'_> {
                 0
             },
         });
-        let stream = self.connect(began).await.map_err(Trouble::Failure)?;
+        let stream = self.connect(began).await.map_err(Trouble::from)?;
         let mut session = Session {
             driver: Driver::new(client, stream, self.transcript()),
             mx: Arc::clone(self.mx),
@@ -224,7 +230,7 @@ impl Attempt<'_> {
             let is_greeted = self.take_events(&mut session, began).await?;
             if is_greeted && !self.is_promised(&session) {
                 leave(&mut session).await;
-                return Err(Trouble::Failure(self.unpromised(&session, began)));
+                return Err(self.unpromised(&session, began).into());
             }
             if is_greeted {
                 session.greeted_at = clock::now();
@@ -246,7 +252,7 @@ impl Attempt<'_> {
             }
             let mut failure = self.failed(phase, Class::Transport, reason, began);
             failure.transcript = session.driver.transcript.text(began);
-            return Err(Trouble::Failure(failure));
+            return Err(failure.into());
         }
     }
 
@@ -281,7 +287,7 @@ impl Attempt<'_> {
                     };
                     let mut failure = self.closed(phase, reason, began);
                     failure.transcript = session.driver.transcript.text(began);
-                    return Err(Trouble::Failure(failure));
+                    return Err(failure.into());
                 }
                 // None was submitted, so none can be done.
                 Event::TransactionDone(_) | Event::Returned(_) => {}

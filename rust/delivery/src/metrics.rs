@@ -103,6 +103,8 @@ impl Metrics {
 
     fn register(&mut self) {
         let r = &mut self.registry;
+        let connections = "Connections by what TLS came to, protocol version and what was demanded";
+        r.register("tls_connections", connections, self.tls.clone());
         let seconds = "seconds";
         r.register(
             "attempts",
@@ -118,11 +120,6 @@ impl Metrics {
             format!("smtp_phase_{seconds}"),
             "Connecting, MAIL to 354, final dot to its reply",
             self.phases.clone(),
-        );
-        r.register(
-            "tls_connections",
-            "Connections by what TLS came to, protocol version and what was demanded",
-            self.tls.clone(),
         );
         r.register(
             "outcome_batch_size",

@@ -47,7 +47,7 @@ async fn serve(mut stream: TcpStream, peer: IpAddr, shared: Arc<SinkShared>) -> 
             let fault = shared.options.tls_fault;
             // Unread octets would make the close a reset, which is another fault.
             let mut words = vec![0; READ_BUFFER];
-            stream.read(&mut words).await?;
+            let _some = stream.read(&mut words).await?;
             stream
                 .write_all(fault.map_or(&[], TlsFault::answer))
                 .await?;
