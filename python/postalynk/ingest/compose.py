@@ -119,8 +119,7 @@ class Composer:
         to = checks.mailboxes(request.to)
         if not to:
             raise Flaw("names no recipient", "name at least one")
-        cc = checks.mailboxes(request.cc)
-        bcc = checks.mailboxes(request.bcc)
+        cc, bcc = checks.mailboxes(request.cc), checks.mailboxes(request.bcc)
         text = request.text or ""
         html = request.html or ""
         if holds_nul(text) or holds_nul(html):
