@@ -225,7 +225,7 @@ def _redriven_letters_come_back_unchanged(live: Postalynk, letters: list[dict[st
     assert live.ask("dlq", "redrive", "--reason", "undecodable", "--yes")["redriven"] == letters
     wait_for(lambda: len(live.ask("dlq", "ls")) == len(letters), "they are dead letters again")
     again = live.ask("dlq", "ls")
-    assert [letter["offset"] for letter in again] != [letter["offset"] for letter in letters]
+    assert [letter["id"] for letter in again] != [letter["id"] for letter in letters]
     same = ("reason", "detail", "size_bytes", "source_partition")
     assert sorted([letter[key] for key in same] for letter in again) == sorted(
         [letter[key] for key in same] for letter in letters

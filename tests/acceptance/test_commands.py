@@ -69,7 +69,10 @@ def test_pools_are_made_of_sources(live: Postalynk) -> None:
 
 def test_queue_answers_by_lane_organization_and_site(live: Postalynk) -> None:
     state = live.ask("queue")
-    assert set(state) == {"lanes", "deferred", "in_flight", "organizations", "sites"}
+    assert set(state) == {
+        *("lanes", "deferred", "in_flight", "organizations", "sites"),
+        *("scheduled", "halted"),
+    }
     assert [lane["lane"] for lane in state["lanes"]] == ["high", "normal", "bulk"]
     for lane in state["lanes"]:
         assert set(lane) == {"lane", "waiting", "oldest_age_s"}
