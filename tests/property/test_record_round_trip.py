@@ -148,6 +148,7 @@ def _check_events(border: Border, made: list[AcceptedMessage]) -> None:
             "org": one.org,
             "accepted_at_us": one.accepted_at_us,
             "expires_at_us": one.expires_at_us or None,
+            "scheduled_at_us": one.scheduled_at_us or None,
             "lane": one.lane,
             "sender": _shown(one.from_),
             "to": [_shown(box) for box in one.to],
@@ -199,9 +200,17 @@ def test_law_dead_letters_keep_all(
     topic, _, _, record = encode_messages([one], PARTITIONS)[0]
     assert record is not None
     letter = decode_dead_letter(
-        encode_dead_letter(reason, detail, topic, partition, offset, NOW_US, record)
+        encode_dead_letter(
+            *(reason, detail, topic, partition, offset, NOW_US, record),
+            key=b"key",
+            version="1.2.3",
+            policy_version="v7",
+        )
     )
     assert letter == {
+        "key": b"key",
+        "version": "1.2.3",
+        "policy_version": "v7",
         "reason": reason,
         "detail": detail,
         "topic": topic,
