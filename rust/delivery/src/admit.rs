@@ -55,9 +55,10 @@ impl Engine {
             match (topic, decoded) {
                 (Some(topic), Ok(record)) => {
                     let is_new = row.appended_at_us > self.shared.started_at_us;
-                    books.done.passed(topic, row.partition, row.offset, is_new);
                     let at = (topic, row.partition, row.offset);
                     self.admit_record(&mut books, at, record, (end, now_us), &mut admitted);
+                    // Afterwards: the last record before the end asks what is known of it, too.
+                    books.done.passed(topic, row.partition, row.offset, is_new);
                 }
                 (Some(topic), Err(reason)) => {
                     // Held open until it is in the dead-letter topic.
