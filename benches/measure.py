@@ -4,9 +4,11 @@ CPU is read from ``/proc``: user and system time of every live process of a tree
 children already reaped, so workers that come and go are counted.
 """
 
+import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -57,3 +59,19 @@ def rsa_per_second(seconds: int = 2) -> float:
     # "rsa 2048 bits 0.000664s 0.000019s   1507.0  53236.5": the last line sums the cores.
     rows = re.findall(r"rsa 2048 bits\s+\S+s\s+\S+s\s+([\d.]+)", done.stdout)
     return float(rows[-1])
+
+
+def part(
+    benchmark: str, name: str, base: Path, count: int, *, exit_status: int = 0
+) -> dict[str, float]:
+    """One part of a load benchmark in a process of its own, and what its last line tells (JSON)."""
+    command = [sys.executable, "-m", f"benches.load.{benchmark}", "--part", name]
+    done = subprocess.run(
+        [*command, "--base", str(base), "--count", str(count)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == exit_status, f"{benchmark} {name} ended with {done.returncode}"
+    told: dict[str, float] = json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}
+    return told

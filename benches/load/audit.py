@@ -8,13 +8,13 @@ nothing new. The log is written by a process of its own. Checked: the counts, an
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from benches.load.queue_restore import memory_mb, message
+from benches.measure import part
 from benches.report import Report, Round
 from postalynk.engine import encode_event
 from postalynk.ingest.border import encode_messages
@@ -57,16 +57,6 @@ def account(base: Path, count: int) -> dict[str, float]:
     }
 
 
-def run(part: str, base: Path, count: int) -> dict[str, float]:
-    """One part in a process of its own."""
-    command = [sys.executable, "-m", "benches.load.audit", "--part", part, "--base", str(base)]
-    done = subprocess.run(
-        [*command, "--count", str(count)], stdout=subprocess.PIPE, text=True, check=True
-    )
-    told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return told
-
-
 def main(arguments: list[str]) -> int:
     """Measure; ``--scale 10`` takes the number of the specification, 0.2 is the default."""
     options = argparse.ArgumentParser()
@@ -78,7 +68,6 @@ def main(arguments: list[str]) -> int:
     chosen = options.parse_args(arguments)
     if chosen.part == "fill":
         fill(chosen.base, chosen.count)
-        print("{}")
         return 0
     if chosen.part == "account":
         print(json.dumps(account(chosen.base, chosen.count)))
@@ -87,9 +76,9 @@ def main(arguments: list[str]) -> int:
     Path(chosen.directory).mkdir(parents=True, exist_ok=True)
     base = Path(tempfile.mkdtemp(dir=chosen.directory))
     try:
-        run("fill", base, count)
-        first = run("account", base, count)
-        again = run("account", base, count)
+        part("audit", "fill", base, count)
+        first = part("audit", "account", base, count)
+        again = part("audit", "account", base, count)
     finally:
         shutil.rmtree(base)
     more = {"messages": count, "first": first, "incremental": again}

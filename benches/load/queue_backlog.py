@@ -9,13 +9,13 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from benches.load.queue_restore import message
+from benches.measure import part
 from benches.report import Report, Round
 from postalynk._engine import Sink
 from postalynk.engine import open_engine
@@ -58,18 +58,6 @@ def send(base: Path) -> None:
     os._exit(0)
 
 
-def run(part: str, base: Path, count: int) -> float:
-    """One part in a process of its own."""
-    command = [sys.executable, "-m", "benches.load.queue_backlog", "--part", part]
-    done = subprocess.run(
-        [*command, "--base", str(base), "--count", str(count)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return float(json.loads(done.stdout.splitlines()[-1])["cpu_us"])
-
-
 def main(arguments: list[str]) -> int:
     """Measure; ``--scale 1`` takes the number of the specification, 0.1 is the default."""
     options = argparse.ArgumentParser()
@@ -82,7 +70,6 @@ def main(arguments: list[str]) -> int:
     chosen = options.parse_args(arguments)
     if chosen.part == "fill":
         fill(chosen.base, chosen.count)
-        print(json.dumps({"cpu_us": 0}))
         return 0
     if chosen.part == "send":
         send(chosen.base)
@@ -91,13 +78,14 @@ def main(arguments: list[str]) -> int:
     long = Path(tempfile.mkdtemp(dir=chosen.directory))
     rounds = []
     try:
-        run("fill", long, count)
+        part("queue_backlog", "fill", long, count)
         for _ in range(chosen.rounds):
             short = Path(tempfile.mkdtemp(dir=chosen.directory))
             try:
-                run("fill", short, SHORT)
+                part("queue_backlog", "fill", short, SHORT)
                 # More is better in a report: messages a second of processor time.
-                ours, theirs = run("send", long, count), run("send", short, SHORT)
+                ours = part("queue_backlog", "send", long, count)["cpu_us"]
+                theirs = part("queue_backlog", "send", short, SHORT)["cpu_us"]
             finally:
                 shutil.rmtree(short)
             rounds.append(Round(1e6 / ours, 1e6 / theirs))

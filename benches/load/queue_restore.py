@@ -10,55 +10,34 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import msgspec
+
+from benches.measure import part
 from benches.report import Report, Round
 from postalynk.engine import encode_deferral, open_engine
-from postalynk.ingest.border import encode_messages, new_message_id
-from postalynk.model import AcceptedMessage, Mailbox
+from postalynk.ingest.border import encode_messages
+from postalynk.model import AcceptedMessage
 from postalynk.policy import DEFAULT, Pools, load
 from postalynk.queue.native import EmbeddedQueue
 from postalynk.settings import Settings
 from postalynk.worker.parts import Parts
 from postalynk.worker.restore import restore
+from tests.support.workers import mail
 
 DEFERRALS, WAITING, RECORDS = 100_000, 1_000_000, 1_000_000
 RESTORE_S, START_S = 5.0, 3.0
 PARTITIONS, PAGE = 64, 1_000
 TOPIC = "email.send.normal"
-ANN = Mailbox("", "ann@example.org")
 
 
 def message(org: str) -> AcceptedMessage:
     """One of about 2 kB."""
-    return AcceptedMessage(
-        id=new_message_id(time.time_ns() // 1_000_000),
-        org=org,
-        accepted_at_us=time.time_ns() // 1_000,
-        expires_at_us=0,
-        lane="normal",
-        reverse_path="shop@example.com",
-        recipients=[ANN.address],
-        from_=Mailbox("Shop", "shop@example.com"),
-        to=[ANN],
-        cc=[],
-        bcc=[],
-        reply_to=[],
-        subject="Hello",
-        text="A line of text.\n" * 110,
-        html="",
-        headers=[],
-        attachments=[],
-        tags=[],
-        message_id="1@example.com",
-        dkim_domain="",
-        plan="standard",
-        in_doubt="retry",
-    )
+    return msgspec.structs.replace(mail(1, org), text="A line of text.\n" * 110)
 
 
 def fill_deferrals(base: Path, count: int) -> None:
@@ -137,29 +116,13 @@ PARTS = {
 }
 
 
-def run(part: str, base: Path, count: int) -> dict[str, float]:
-    """One part in a process of its own."""
-    command = [sys.executable, "-m", "benches.load.queue_restore", "--part", part]
-    done = subprocess.run(
-        [*command, "--base", str(base), "--count", str(count)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if part.startswith("fill"):
-        assert done.returncode == -signal.SIGKILL, f"{part} ended with {done.returncode}"
-        return {}
-    assert done.returncode == 0, f"{part} failed"
-    told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return told
-
-
 def both(kind: str, directory: str, count: int) -> dict[str, float]:
     """Fill, be killed, start."""
     base = Path(tempfile.mkdtemp(dir=directory))
     try:
-        run(f"fill-{kind}", base / "queue", count)
-        return run(f"start-{kind}", base / "queue", count)
+        killed = -signal.SIGKILL
+        part("queue_restore", f"fill-{kind}", base / "queue", count, exit_status=killed)
+        return part("queue_restore", f"start-{kind}", base / "queue", count)
     finally:
         shutil.rmtree(base)
 

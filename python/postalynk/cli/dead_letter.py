@@ -66,7 +66,13 @@ def ls(*, which: Which = ALL, common: Common = COMMON) -> None:
 
 
 @dlq.command
-def show(id: str, /, *, output: Path | None = None, common: Common = COMMON) -> None:  # noqa: A002
+def show(
+    id: str,  # noqa: A002  the name is what help shows
+    /,
+    *,
+    output: Path | None = None,
+    common: Common = COMMON,
+) -> None:
     """One dead letter: why, when, how often, and the record itself.
 
     Parameters

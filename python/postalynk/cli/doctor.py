@@ -164,6 +164,9 @@ def _effective(settings: Settings) -> list[dict[str, str]]:
 
 def _shown(key: str, item: object) -> str:
     text = str(item)
+    if key == "queue.client" and isinstance(item, dict):
+        # Some of librdkafka's settings are secrets, and it has hundreds.
+        return str(dict.fromkeys(item, "…"))
     if key.endswith("url") and "@" in text:
         scheme, _, rest = text.partition("://")
         return f"{scheme}://…@{rest.rpartition('@')[2]}"

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from postalynk.control.border import (
     EventColumns,
@@ -32,6 +32,7 @@ from postalynk.control.border import (
     waiting,
 )
 from postalynk.queue.reading import stretch
+from postalynk.queue.topics import EVENTS, SCHEDULED, SEND_TOPICS, WORKER_GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -39,10 +40,6 @@ if TYPE_CHECKING:
     from postalynk.model import AcceptedMessage
     from postalynk.queue.protocol import Append, Queue
 
-SCHEDULED: Final = "email.scheduled"
-EVENTS: Final = "email.events"
-LANES: Final = ("email.send.high", "email.send.normal", "email.send.bulk")
-WORKER_GROUP: Final = "worker"
 MAX_DUE = 500
 PAGE = 500
 # A cancel under way at a crash is among the last events there are.
@@ -242,13 +239,13 @@ class Schedule:
 
     def _in_lanes(self, partition: int) -> set[bytes]:
         """Messages in the lanes that the worker has not finished."""
-        consumer = self._queue.consumer(WORKER_GROUP, LANES)
+        consumer = self._queue.consumer(WORKER_GROUP, SEND_TOPICS)
         try:
             committed = consumer.committed()
         finally:
             consumer.close()
         found: set[bytes] = set()
-        for topic in LANES:
+        for topic in SEND_TOPICS:
             mark, _ = committed.get((topic, partition), (0, b""))
             for batch in stretch(self._queue, topic, partition, offset=mark):
                 found |= {uuid.UUID(record[0]).bytes for record in routing_records(batch)}

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from postalynk.ingest.border import encode_messages
 from postalynk.observability import get_logger
+from postalynk.queue.topics import SCHEDULED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,6 @@ MAX_ROUND_BYTES = 16_000_000
 as in its request, and the queue takes 128 MiB at once: what could exceed that is larger than this,
 so it is alone in its round and fails nobody else."""
 ALONG_DELAY_S = 1.0
-SCHEDULED = "email.scheduled"
 
 
 class _Work:

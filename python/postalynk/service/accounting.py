@@ -7,10 +7,9 @@ import msgspec
 
 from postalynk.queue.native import RecordBatch
 from postalynk.queue.protocol import Position, Queue
+from postalynk.queue.topics import SEND_TOPICS, WORKER_GROUP
 
 LANES = ("high", "normal", "bulk")
-SEND_TOPICS = tuple(f"email.send.{lane}" for lane in LANES)
-WORKER_GROUP = "worker"
 _PAGE = 2_000
 _PAGE_BYTES = 16 << 20
 

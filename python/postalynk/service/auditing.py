@@ -21,19 +21,15 @@ import msgspec
 
 from postalynk.engine import Audit
 from postalynk.queue.reading import stretch
-from postalynk.service.accounting import SEND_TOPICS, WORKER_GROUP
+from postalynk.queue.topics import DEAD_LETTERS, DEFERRED, EVENTS, SCHEDULED, SEND_TOPICS
+from postalynk.service.accounting import low_water_marks
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from postalynk.queue.protocol import Queue
+    from postalynk.queue.protocol import Position, Queue
 
-EVENTS, DEFERRED, SCHEDULED, DEAD = (
-    "email.events",
-    "email.deferred",
-    "email.scheduled",
-    "email.dlq",
-)
 KEPT_S = 8 * 86_400
 """Longer than any message is retried, and than the log keeps what it would be compared to."""
 
@@ -78,10 +74,11 @@ def audit(queue: Queue, directory: Path | None = None, *, is_full: bool = False)
     accepted = 0
     if directory is not None:
         directory.mkdir(parents=True, exist_ok=True)
+    marks = low_water_marks(queue)
     for partition in range(queue.partitions):
         file = None if directory is None else directory / f"{partition}.account"
         kept = Kept(0, b"") if file is None or is_full else _read(file)
-        account, kept = _account(queue, partition, kept)
+        account, kept = _account(queue, partition, kept, marks)
         number, found, lost, doubled = account.result()
         accepted += number + sum(kept.over.values())
         for counts in (found, kept.over):
@@ -94,9 +91,10 @@ def audit(queue: Queue, directory: Path | None = None, *, is_full: bool = False)
     return AuditReport(accepted, states, sorted(unaccounted), sorted(twice))
 
 
-def _account(queue: Queue, partition: int, kept: Kept) -> tuple[Audit, Kept]:
+def _account(
+    queue: Queue, partition: int, kept: Kept, marks: Mapping[Position, int]
+) -> tuple[Audit, Kept]:
     """One partition's account, and how far its events were read."""
-    marks = _marks(queue, partition)
     deferred = _keys(queue, DEFERRED, partition)
     oldest, end = queue.offsets(EVENTS)[partition]
     account = Audit.load(kept.said) if kept.said and kept.next_offset <= end else None
@@ -108,21 +106,12 @@ def _account(queue: Queue, partition: int, kept: Kept) -> tuple[Audit, Kept]:
         following = batch.next_offsets()[EVENTS, partition]
     account.deferred(deferred)
     account.scheduled(_keys(queue, SCHEDULED, partition))
-    for topic, mark in marks.items():
-        for batch in stretch(queue, topic, partition, offset=mark):
+    for topic in SEND_TOPICS:
+        for batch in stretch(queue, topic, partition, offset=marks[topic, partition]):
             account.pending(batch)
-    for batch in stretch(queue, DEAD, partition):
+    for batch in stretch(queue, DEAD_LETTERS, partition):
         account.dead(batch)
     return account, Kept(following, b"", kept.over)
-
-
-def _marks(queue: Queue, partition: int) -> dict[str, int]:
-    consumer = queue.consumer(WORKER_GROUP, SEND_TOPICS)
-    try:
-        committed = consumer.committed()
-    finally:
-        consumer.close()
-    return {topic: committed.get((topic, partition), (0, b""))[0] for topic in SEND_TOPICS}
 
 
 def _keys(queue: Queue, topic: str, partition: int) -> list[bytes]:

@@ -22,6 +22,7 @@ import msgspec
 from postalynk.engine import decode_dead_letter, encode_dead_letter
 from postalynk.errors import ControlError
 from postalynk.queue.reading import stretch
+from postalynk.queue.topics import DEAD_LETTERS, DEFERRED, EVENTS, SCHEDULED, SEND_TOPICS
 from postalynk.service.accounting import read
 
 if TYPE_CHECKING:
@@ -29,11 +30,10 @@ if TYPE_CHECKING:
 
     from postalynk.queue.protocol import Append, Queue
 
-TOPIC = "email.dlq"
 REDRIVEN = "redriven"
 DROPPED = "dropped"
-APPENDED = ("email.send.high", "email.send.normal", "email.send.bulk", "email.events")
-COMPACTED = ("email.deferred", "email.scheduled")
+APPENDED = (*SEND_TOPICS, EVENTS)
+COMPACTED = (DEFERRED, SCHEDULED)
 """Their letters go back under the key they had; those of releases before keys were kept cannot."""
 CHUNK_S = 0.1
 
@@ -124,10 +124,10 @@ def letters(queue: Queue, which: Filter) -> list[Letter]:
     """The letters that were neither put back nor given up, oldest first."""
     found: dict[str, Letter] = {}
     seen: dict[bytes, tuple[int, int]] = {}
-    for batch in read(queue, (TOPIC,), {}):
+    for batch in read(queue, (DEAD_LETTERS,), {}):
         for _, partition, offset, at_us, value in batch.rows():
             letter, record = _decoded(partition, offset, at_us, value)
-            if letter.topic == TOPIC and letter.reason in {REDRIVEN, DROPPED}:
+            if letter.topic == DEAD_LETTERS and letter.reason in {REDRIVEN, DROPPED}:
                 found.pop(f"{letter.source_partition}:{letter.source_offset}", None)
                 continue
             what = record or letter.id.encode()
@@ -228,9 +228,9 @@ def _put_back(
 def _marker(letter: Letter, reason: str, now_us: int) -> Append:
     partition, _, offset = letter.id.partition(":")
     marker = encode_dead_letter(
-        reason, letter.reason, TOPIC, int(partition), int(offset), now_us, b""
+        reason, letter.reason, DEAD_LETTERS, int(partition), int(offset), now_us, b""
     )
-    return TOPIC, int(partition), None, marker
+    return DEAD_LETTERS, int(partition), None, marker
 
 
 def _records(queue: Queue, chosen: Sequence[Letter]) -> Iterator[tuple[Letter, bytes]]:
@@ -241,7 +241,7 @@ def _records(queue: Queue, chosen: Sequence[Letter]) -> Iterator[tuple[Letter, b
         wanted.setdefault(int(number), {})[int(place)] = letter
     for partition, places in wanted.items():
         left = len(places)
-        for batch in stretch(queue, TOPIC, partition, offset=min(places)):
+        for batch in stretch(queue, DEAD_LETTERS, partition, offset=min(places)):
             for _, _, offset, at_us, value in batch.rows():
                 if offset in places:
                     left -= 1

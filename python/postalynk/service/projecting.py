@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from postalynk.queue.reading import stretch
+from postalynk.queue.topics import EVENTS
 from postalynk.recorder.codec import RecordCodec
 from postalynk.storage.hot.connection import RowsRefused
 from postalynk.storage.hot.writer import HotWriter
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from postalynk.queue.native import RecordBatch
     from postalynk.queue.protocol import Queue
 
-EVENTS = "email.events"
 NAME = "replay"
 
 

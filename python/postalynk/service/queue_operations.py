@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from postalynk.errors import ControlError
+from postalynk.queue.topics import DEFERRED, SCHEDULED
 from postalynk.service import accounting, auditing, dead_letter, resending, waiting
 from postalynk.service.dead_letter import Filter, Pace
 from postalynk.service.projecting import Stretch
@@ -56,8 +57,8 @@ class QueueOperations:
         """Depth per lane; organizations and sites are known only while a worker runs."""
         return {
             "lanes": accounting.depth(self._log),
-            "deferred": accounting.live_keys(self._log, "email.deferred"),
-            "scheduled": accounting.live_keys(self._log, "email.scheduled"),
+            "deferred": accounting.live_keys(self._log, DEFERRED),
+            "scheduled": accounting.live_keys(self._log, SCHEDULED),
             "in_flight": 0,
             "organizations": {},
             "sites": {},
@@ -173,7 +174,7 @@ class LiveQueueOperations(QueueOperations):
         # Due at once, so the record is read again; one that is due later gets its time then.
         if self._sending is None:
             return
-        if topic == "email.deferred":
+        if topic == DEFERRED:
             now_us = time.time_ns() // 1_000
             self._parts.engine.add_deferred(partition, [(key, now_us)])
         else:

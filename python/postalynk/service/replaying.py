@@ -17,6 +17,7 @@ import msgspec
 from postalynk.errors import ControlError
 from postalynk.policy import Now, Pools, load_bundle, made_of
 from postalynk.policy.testing import Message
+from postalynk.queue.topics import EVENTS, SEND_TOPICS
 from postalynk.recorder.codec import RecordCodec
 from postalynk.routing import (
     Explanation,
@@ -28,7 +29,7 @@ from postalynk.routing import (
     explain,
 )
 from postalynk.routing.native import path_limits, routing_records
-from postalynk.service.accounting import SEND_TOPICS, read_since
+from postalynk.service.accounting import read_since
 from postalynk.service.candidate import limited
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def attempts(queue: Queue, message: RecordedMessage) -> list[Made]:
         "message_id", "address", "attempt", "kind", "policy_version", "fallback", "pool", "source",
         "site", "route_reason", "reason", "reply_code", "reply", "explanation",
     )  # fmt: skip
-    for batch in read_since(queue, ("email.events",), since_us):
+    for batch in read_since(queue, (EVENTS,), since_us):
         columns: Mapping[str, Sequence[Any]] = codec.decode(batch).events()
         for row in zip(*(columns[name] for name in names), strict=True):
             id_, address, attempt, kind, version, is_fallback, pool, source, site, why, *rest = row
@@ -182,7 +183,7 @@ def _sites(queue: Queue, since_us: int) -> dict[str, str]:
     """Domain → the site of its newest attempt, as far as there was one."""
     codec = RecordCodec()
     newest: dict[str, tuple[int, str]] = {}
-    for batch in read_since(queue, ("email.events",), since_us):
+    for batch in read_since(queue, (EVENTS,), since_us):
         columns = codec.decode(batch).events()
         for address, site, at_us in zip(
             columns["address"], columns["site"], columns["at_us"], strict=True

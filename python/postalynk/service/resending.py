@@ -3,6 +3,7 @@
 **Model.** Chosen deliveries get an event ``resent`` and a deferral that is due at once, in that
 order and durable before anything goes; from there on they are as any other that waits. The event
 opens what had ended, for the worker's done-set and for the audit: a second delivery is no double.
+A crash between the two leaves an event without its deferral; asked again, such a one is sent.
 **Not chosen.** What is under way, waits, or is scheduled: it will go by itself. What retention has
 dropped cannot go: its record is no longer there.
 """
@@ -17,8 +18,8 @@ import msgspec
 from postalynk.control.border import routing_records
 from postalynk.engine import encode_deferral, encode_event
 from postalynk.queue.reading import stretch
+from postalynk.queue.topics import DEFERRED, EVENTS, SEND_TOPICS
 from postalynk.recorder.codec import RecordCodec
-from postalynk.worker.parts import DEFERRED, EVENTS, LANES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,15 +61,14 @@ def resend(parts: Parts, which: Stretch, chosen: Chosen, *, is_dry_run: bool) ->
             if is_dry_run:
                 continue
             now_us = parts.clock()
-            key = id_ + recipient.to_bytes(4, "big")
             said = "sent again by the operator"
             event = encode_event(record, "resent", now_us, recipient, attempts, now_us, said)
             deferral = encode_deferral(record, recipient, attempts, now_us)
             pair: list[Append] = [
                 (EVENTS, partition, None, event),
-                (DEFERRED, partition, key, deferral),
+                (DEFERRED, partition, key(id_, recipient), deferral),
             ]
-            pending.append((pair, key))
+            pending.append((pair, key(id_, recipient)))
             if len(pending) == CHUNK:
                 _start(parts, partition, pending)
                 pending = []
@@ -82,7 +82,7 @@ def _start(parts: Parts, partition: int, pending: list[tuple[list[Append], bytes
     # One append: its events are durable before its deferrals.
     parts.queue.append([append for pair, _ in pending for append in pair])
     now_us = parts.clock()
-    parts.engine.add_deferred(partition, [(key, now_us) for _, key in pending])
+    parts.engine.add_deferred(partition, [(deferral, now_us) for _, deferral in pending])
 
 
 def _meant(
@@ -91,7 +91,7 @@ def _meant(
     """(record, message id, recipient, attempts made) of each chosen delivery."""
     wanted = None if chosen.message_id is None else uuid.UUID(chosen.message_id).bytes
     last = _last(queue, partition, which.from_us, wanted)
-    for topic in LANES:
+    for topic in SEND_TOPICS:
         for batch in stretch(queue, topic, partition, time_us=which.from_us):
             for row in batch.rows():
                 if not which.from_us <= row[3] < which.to_us:
@@ -103,8 +103,19 @@ def _meant(
                 for recipient in range(len(told[6])):
                     # Popped: a record that stands twice in the log is sent again once.
                     state, attempts = last.pop((id_, recipient), ("", 0))
-                    if state in OVER and chosen.state in {None, state}:
+                    is_meant = state in OVER and chosen.state in {None, state}
+                    if is_meant or _is_cut_short(queue, partition, state, key(id_, recipient)):
                         yield row[4], id_, recipient, attempts
+
+
+def _is_cut_short(queue: Queue, partition: int, state: str, key: bytes) -> bool:
+    """Whether a crash came between the event that a delivery is sent again and its deferral."""
+    return state == "resent" and queue.get(DEFERRED, partition, [key]) == [None]
+
+
+def key(id_: bytes, recipient: int) -> bytes:
+    """Of a deferral: the message id, and the recipient's number in 4 bytes, big-endian."""
+    return id_ + recipient.to_bytes(4, "big")
 
 
 def _last(

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from postalynk.control.schedule import PAGE, SCHEDULED, Entry, entries_of
+from postalynk.control.schedule import PAGE, Entry, entries_of
 from postalynk.errors import ControlError
+from postalynk.queue.topics import DEFERRED, SCHEDULED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from postalynk.queue.protocol import Queue
     from postalynk.worker.parts import Parts
 
-DEFERRED = "email.deferred"
 WAIT_MS, MAX_WAITS = 100, 600
 
 

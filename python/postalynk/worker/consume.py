@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from postalynk.errors import QueueError
 from postalynk.queue.protocol import Shared
+from postalynk.queue.topics import EVENTS, SEND_TOPICS
 from postalynk.worker.dead import Dead, bury
-from postalynk.worker.parts import EVENTS, LANES
 
 if TYPE_CHECKING:
     from postalynk.queue.protocol import Consumer, Position
@@ -34,7 +34,7 @@ ENDS_S = 0.5
 WAIT_MS = 100
 
 # Share of the engine's room that lanes below this one must leave free, by topic.
-_RESERVED = dict(zip(LANES, (0.0, 0.1, 0.25), strict=True))
+_RESERVED = dict(zip(SEND_TOPICS, (0.0, 0.1, 0.25), strict=True))
 
 
 class Consume:
@@ -92,7 +92,7 @@ class Consume:
             for partition in partitions
         }
         left = {*self._parts.engine.crowded(), *(h.partition for h in self._parts.halts.halted())}
-        wanted |= {(topic, partition) for topic in LANES for partition in left}
+        wanted |= {(topic, partition) for topic in SEND_TOPICS for partition in left}
         if newly := wanted - self._paused:
             self._consumer.pause(sorted(newly))
         if freed := self._paused - wanted:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from postalynk import __version__
 from postalynk.engine import encode_dead_letter
 from postalynk.observability import get_logger
-from postalynk.worker.parts import DEAD_LETTERS
+from postalynk.queue.topics import DEAD_LETTERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

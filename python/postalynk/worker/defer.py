@@ -9,8 +9,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from postalynk.queue.topics import DEFERRED
 from postalynk.worker.dead import Dead, bury
-from postalynk.worker.parts import DEFERRED, patiently
+from postalynk.worker.parts import patiently
 
 if TYPE_CHECKING:
     from postalynk.worker.parts import Parts

@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from postalynk.observability import get_logger
-from postalynk.worker.parts import DEFERRED, SCHEDULED
+from postalynk.queue.topics import DEFERRED, SCHEDULED
 from postalynk.worker.restore import restore
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -32,12 +32,6 @@ T = TypeVar("T")
 # How soon a queue is asked again that did not answer.
 AGAIN_S = 1.0
 
-GROUP: Final = "worker"
-EVENTS: Final = "email.events"
-DEFERRED: Final = "email.deferred"
-SCHEDULED: Final = "email.scheduled"
-DEAD_LETTERS: Final = "email.dlq"
-LANES: Final = ("email.send.high", "email.send.normal", "email.send.bulk")
 """The lanes' topics, the most urgent first."""
 
 

@@ -32,13 +32,13 @@ from postalynk.errors import PostalynkError
 from postalynk.observability import get_logger
 from postalynk.queue import join
 from postalynk.queue.protocol import Shared
+from postalynk.queue.topics import SEND_TOPICS, WORKER_GROUP
 from postalynk.routing.budget import Budget
 from postalynk.worker.commit import Commit, Fence
 from postalynk.worker.consume import WAIT_MS, Consume
 from postalynk.worker.defer import Defer
 from postalynk.worker.limits import Limits, ShapeStep
 from postalynk.worker.ownership import Copies, Ownership
-from postalynk.worker.parts import GROUP, LANES
 from postalynk.worker.record import Record
 from postalynk.worker.route import RouteStep
 from postalynk.worker.schedule import PACE_S, ScheduleStep
@@ -96,7 +96,7 @@ class Worker:
         On a shared queue partitions come, and are restored, a little later.
         """
         parts = self._parts
-        self._consumer = join(parts.queue, GROUP, LANES, self._ownership)
+        self._consumer = join(parts.queue, WORKER_GROUP, SEND_TOPICS, self._ownership)
         self._consume = Consume(parts, self._consumer)
         self._commit = self._ownership.commit = Commit(parts, self._consumer, self._fence)
         self._spawn("consume", self._consume_loop)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from postalynk.observability import get_logger
-from postalynk.worker.parts import DEFERRED, EVENTS, GROUP, LANES
+from postalynk.queue.topics import DEFERRED, EVENTS, SEND_TOPICS, WORKER_GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -93,18 +93,18 @@ def restore(parts: Parts, partitions: Sequence[int]) -> None:
 def _starts(parts: Parts, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
     """Per partition from where to where its events are replayed; tells the engine of its lanes."""
     queue = parts.queue
-    lanes = queue.consumer(GROUP, LANES)
+    lanes = queue.consumer(WORKER_GROUP, SEND_TOPICS)
     try:
         committed = lanes.committed()
     finally:
         lanes.close()
-    ends = {topic: queue.offsets(topic) for topic in LANES}
+    ends = {topic: queue.offsets(topic) for topic in SEND_TOPICS}
     events = queue.offsets(EVENTS)
     starts = {}
     for partition in partitions:
         states = {
             topic: LaneState(*ends[topic][partition], committed.get((topic, partition)))
-            for topic in LANES
+            for topic in SEND_TOPICS
         }
         parts.engine.assigned(
             partition, {topic: lane.unread_to() for topic, lane in states.items()}

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from postalynk.queue.protocol import Shared
+from postalynk.queue.topics import SCHEDULED
 from postalynk.worker.dead import Dead, bury
-from postalynk.worker.parts import SCHEDULED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

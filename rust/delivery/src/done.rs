@@ -157,10 +157,9 @@ impl DoneSet {
         let Some(partition) = self.partitions.get_mut(&partition) else {
             return;
         };
-        if partition.is_over || !partition.caught_up.insert(topic) {
-            return;
-        }
-        if partition.caught_up.len() == SEND_TOPICS {
+        partition.caught_up.insert(topic);
+        // Also when this topic was before: where no lane had anything to read, none ever is the last.
+        if !partition.is_over && partition.caught_up.len() == SEND_TOPICS {
             partition.entries = HashMap::new();
             partition.is_over = true;
         }
@@ -269,5 +268,19 @@ mod tests {
         assert!(done.get(5, &key(0)).is_none());
         done.finish(5, key(1));
         assert!(done.get(5, &key(1)).is_none());
+    }
+
+    #[test]
+    fn with_nothing_to_read_it_is_forgotten_at_the_first_record() {
+        let mut done = DoneSet::default();
+        for topic in ["email.send.high", "email.send.normal", "email.send.bulk"] {
+            done.expect(topic, 5, 0);
+        }
+        done.learn(5, 1, &event(0, 1, Kind::Delivered, 0));
+        assert!(done.get(5, &key(0)).is_some());
+        done.passed("email.send.normal", 5, 0, true);
+        assert!(done.get(5, &key(0)).is_none());
+        done.finish(5, key(1));
+        assert!(done.get(5, &key(1)).is_none(), "nothing is kept any more");
     }
 }

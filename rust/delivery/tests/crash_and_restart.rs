@@ -93,6 +93,23 @@ fn what_was_recorded_is_not_sent_again() {
 }
 
 #[test]
+fn the_last_record_is_looked_up_like_all_others() {
+    let sink = Sink::start(loopback(), SinkOptions::default()).unwrap();
+    let mut worker = Worker::new(smart_host(sink.address()));
+    worker.send((0..3).map(|n| message(n, &["ann@example.com"])).collect());
+    worker.run_to_end();
+    let mut queue = worker.crash();
+    queue.committed = None;
+
+    let mut worker = Worker::restart(smart_host(sink.address()), queue);
+    worker.run_to_end();
+    assert_eq!(
+        (worker.count(Kind::Delivered), sink.counts().messages),
+        (3, 3)
+    );
+}
+
+#[test]
 fn a_deferral_whose_write_was_lost_is_rebuilt_from_its_event() {
     let sink = Sink::start(loopback(), SinkOptions::default()).unwrap();
     let mut worker = Worker::new(smart_host(sink.address()));

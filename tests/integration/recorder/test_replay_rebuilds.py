@@ -4,46 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from postalynk.ingest.border import encode_messages, new_message_id
-from postalynk.model import AcceptedMessage, Mailbox
+from postalynk.ingest.border import encode_messages
 from postalynk.queue.native import EmbeddedQueue
 from postalynk.service.projecting import Replayed, Stretch, replayed
-
-ANN = Mailbox("", "ann@example.org")
-
-
-def message(org: str) -> AcceptedMessage:
-    """One to Ann."""
-    now_ms = 1_795_478_400_000
-    return AcceptedMessage(
-        id=new_message_id(now_ms),
-        org=org,
-        accepted_at_us=now_ms * 1_000,
-        expires_at_us=0,
-        lane="normal",
-        reverse_path="shop@example.com",
-        recipients=[ANN.address],
-        from_=Mailbox("Shop", "shop@example.com"),
-        to=[ANN],
-        cc=[],
-        bcc=[],
-        reply_to=[],
-        subject="Hello",
-        text="Hi",
-        html="",
-        headers=[],
-        attachments=[],
-        tags=[],
-        message_id="1@example.com",
-        dkim_domain="",
-        plan="standard",
-        in_doubt="retry",
-    )
+from tests.support.workers import mail
 
 
 async def test_a_new_database_gets_all_of_the_log_once(hot_dsn: str, tmp_path: Path) -> None:
     queue = EmbeddedQueue(str(tmp_path / "queue"), partitions=4)
-    messages = [message(f"org_{number % 3}") for number in range(30)]
+    messages = [mail(number, f"org_{number % 3}") for number in range(30)]
     queue.append(encode_messages(messages, 4))
     always = Stretch(0, 2**60)
     one = await replayed(queue, lambda: hot_dsn, Stretch(0, 2**60, "org_1"))

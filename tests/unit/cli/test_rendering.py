@@ -343,6 +343,22 @@ def test_doctor_draws_its_findings_and_the_settings(
         assert ["queue.partitions", "64", "default"] in rows
 
 
+def test_doctor_shows_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answered(monkeypatch, None)
+    monkeypatch.setattr(doctor, "examine", lambda _settings: iter(()))
+    config = tmp_path / "postalynk.toml"
+    config.write_text(
+        '[queue]\nurl = "kafka://kafka:9092"\nclient = {"sasl.password" = "hidden-one"}\n'
+        '[hot]\nurl = "postgresql://u:hidden-two@db/postalynk"\n'
+    )
+    assert run(["doctor", "--json", "--config", str(config)]) == 0
+    shown = capsys.readouterr().out
+    assert "hidden" not in shown
+    assert "sasl.password" in shown
+
+
 def _shape(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _shape(item) for key, item in value.items()}

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from postalynk.control.schedule import EVENTS, SCHEDULED, Schedule
+from postalynk.control.schedule import Schedule
 from postalynk.engine import encode_event
+from postalynk.queue.topics import EVENTS, SCHEDULED
 from postalynk.recorder.codec import RecordCodec
 from tests.fakes.queue import MemoryQueue
 from tests.unit.ingest.service import Service, message

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from postalynk.policy import DEV, load
+from postalynk.queue.topics import WORKER_GROUP
 from postalynk.worker import Worker, WorkerOptions
-from postalynk.worker.parts import GROUP
 from tests.unit.worker.fakes import (
     Clock,
     FakeDelivery,
@@ -74,7 +74,8 @@ def test_the_whole_sentence(rig: Rig) -> None:
     assert sorted(str(event[0]) for event in rig.events()) == sorted(f"m{n}" for n in range(50))
     assert {route[0] for route in rig.engine.routes.values()} == {"majors"}
     assert all(
-        rig.queue.groups[GROUP][topic, partition][0] == len(rig.queue.values(topic, partition))
+        rig.queue.groups[WORKER_GROUP][topic, partition][0]
+        == len(rig.queue.values(topic, partition))
         for topic in ("email.send.high", "email.send.bulk")
         for partition in range(2)
         if rig.queue.values(topic, partition)

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from postalynk.engine import decode_dead_letter
 from postalynk.errors import QueueError
 from postalynk.policy import Policies, load
+from postalynk.queue.topics import SEND_TOPICS, WORKER_GROUP
 from postalynk.routing.budget import Budget
 from postalynk.settings import Settings
 from postalynk.worker import Parts, WorkerOptions
 from postalynk.worker.commit import Commit, Fence
 from postalynk.worker.consume import Consume
 from postalynk.worker.defer import Defer
-from postalynk.worker.parts import GROUP, LANES
 from postalynk.worker.record import Record
 from postalynk.worker.restore import LaneState, replay_from, restore
 from postalynk.worker.route import RouteStep
@@ -48,7 +48,7 @@ class Steps:
         self.engine = FakeEngine(journal, clock)
         self.engine.is_threaded = False
         self.parts: Parts = fake_parts(queue, self.engine, policies=policies)
-        self.consumer: MemoryConsumer = queue.consumer(GROUP, LANES)
+        self.consumer: MemoryConsumer = queue.consumer(WORKER_GROUP, SEND_TOPICS)
         self.fence = Fence(45)
         self.consume = Consume(self.parts, self.consumer)
         self.defer = Defer(self.parts)
@@ -119,10 +119,10 @@ def test_law_no_loss_and_no_repeat_of_what_was_recorded(data: st.DataObject) -> 
     ended = {message for message, _, kind in _events(queue) if kind in ("delivered", "bounced")}
     assert ended == {f"m{number}" for number in range(len(scripts))}
     assert not any(queue.tables.values()), "a deferral outlived its delivery"
-    for topic in LANES:
+    for topic in SEND_TOPICS:
         for partition in range(queue.partitions):
             if end := len(queue.values(topic, partition)):
-                assert queue.groups[GROUP][topic, partition][0] == end
+                assert queue.groups[WORKER_GROUP][topic, partition][0] == end
 
 
 def _crash_at(call_number: int) -> Callable[[str, int], BaseException | None]:
@@ -335,7 +335,7 @@ def test_a_failed_commit_is_tried_again_and_fences_after_the_session_timeout() -
     assert "postalynk_commit_failures_total 3.0" in text
     steps.journal.raise_at = lambda _call, _number: None
     assert steps.commit.once(), "the engine told it once, the step must remember"
-    assert steps.queue.groups[GROUP]["email.send.normal", sum(b"m1") % 2][0] == 1
+    assert steps.queue.groups[WORKER_GROUP]["email.send.normal", sum(b"m1") % 2][0] == 1
     assert steps.fence.wait_open(0)
 
 

@@ -23,7 +23,8 @@ from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
 from postalynk.queue.kafka.cluster import ANSWER_S, LOGS, TABLES, failed
 from postalynk.queue.kafka.queue import KafkaQueue
-from postalynk.queue.kafka.topics import IDEMPOTENCY, refuse_unless, states, wait_all, wait_known
+from postalynk.queue.kafka.topics import refuse_unless, states, wait_all, wait_known
+from postalynk.queue.topics import IDEMPOTENCY, SCHEDULED, SEND_TOPICS, WORKER_GROUP
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from postalynk.queue.kafka.cluster import Cluster
 
 MOST = 1_024
-LANES = ("email.send.high", "email.send.normal", "email.send.bulk")
-SCHEDULED = "email.scheduled"
-WORKERS = "worker"
 PAGE = 1_000
 
 
@@ -91,7 +89,7 @@ def _of_size(counts: dict[str, int], partitions: int) -> list[str]:
 
 
 def _refuse_running(admin: AdminClient, cluster: Cluster) -> None:
-    group = cluster.prefix + WORKERS
+    group = cluster.prefix + WORKER_GROUP
     try:
         asked = admin.describe_consumer_groups([group], request_timeout=ANSWER_S)
         state = asked[group].result(ANSWER_S).state
@@ -106,9 +104,9 @@ def _refuse_running(admin: AdminClient, cluster: Cluster) -> None:
 
 
 def _refuse_undrained(queue: KafkaQueue, counts: dict[str, int]) -> None:
-    lanes = [lane for lane in LANES if counts[lane] == queue.partitions]
+    lanes = [lane for lane in SEND_TOPICS if counts[lane] == queue.partitions]
     if lanes:
-        reader = queue.consumer(WORKERS, lanes)
+        reader = queue.consumer(WORKER_GROUP, lanes)
         try:
             waiting = sum(reader.lag().values())
         finally:

@@ -25,6 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from postalynk.errors import QueueError
 from postalynk.queue.kafka.cluster import ANSWER_S, LOGS, MAX_RECORD_BYTES, TABLES, failed
+from postalynk.queue.topics import DEAD_LETTERS, IDEMPOTENCY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,10 +36,8 @@ if TYPE_CHECKING:
     from postalynk.queue.kafka.cluster import Cluster
     from postalynk.settings import Queue as QueueSettings
 
-DLQ = "email.dlq"
 DLQ_RETENTION_S = 30 * 86_400
 """Design section 4: long enough for a mistake to be found, mended and redriven."""
-IDEMPOTENCY = "email.idempotency"
 IDEMPOTENCY_RETENTION_S = 2 * 86_400
 """A claim holds for a day; whole segments go, so it takes up to another one."""
 
@@ -107,7 +106,7 @@ def _config(topic: str, queue: QueueSettings) -> dict[str, str]:
         "unclean.leader.election.enable": "false",
     }
     if topic in LOGS:
-        kept_s = DLQ_RETENTION_S if topic == DLQ else queue.retention_s
+        kept_s = DLQ_RETENTION_S if topic == DEAD_LETTERS else queue.retention_s
         return config | {"cleanup.policy": "delete", "retention.ms": str(kept_s * 1_000)}
     # Compaction passes over the segment in use, and a worker reads what is left of a partition
     # when it gets it: small segments, closed within the hour.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use postalynk_delivery::{Engine, Failure, RouteSpec, Row, Settings, decode_note};
 use postalynk_record::v1::{self, Event, Kind};
-use postalynk_record::{EVENTS, MessageId, Record, SEND_NORMAL, decode};
+use postalynk_record::{EVENTS, MessageId, Record, SEND_BULK, SEND_HIGH, SEND_NORMAL, decode};
 
 pub const PARTITION: u32 = 3;
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -110,6 +110,14 @@ impl Worker {
             parked: 0,
             next_offset,
         };
+        let unread = |end: u64| if offset < end { end } else { 0 };
+        let ends = [
+            (SEND_HIGH, 0),
+            (SEND_NORMAL, unread(next_offset)),
+            (SEND_BULK, 0),
+        ];
+        let ends = ends.map(|(topic, end)| (topic.to_owned(), end));
+        worker.engine.assigned(PARTITION, &HashMap::from(ends));
         worker
             .engine
             .restore_events(&worker.queue.events[position as usize..]);
