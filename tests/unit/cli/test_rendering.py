@@ -352,6 +352,7 @@ def test_doctor_shows_no_secret(
     config.write_text(
         '[queue]\nurl = "kafka://kafka:9092"\nclient = {"sasl.password" = "hidden-one"}\n'
         '[hot]\nurl = "postgresql://u:hidden-two@db/postalynk"\n'
+        '[control]\nmaster_key_file = "key"\n'
     )
     assert run(["doctor", "--json", "--config", str(config)]) == 0
     shown = capsys.readouterr().out

@@ -46,7 +46,7 @@ def test_one_that_a_crash_cut_short_is_meant_until_its_deferral_stands(parts: Pa
     assert value is not None
     parts.queue.append([record, accepted])
     assert count(parts) == 0, "it is under way"
-    for kind in ("delivered", "resent"):
+    for kind in ("cancelled", "resent"):
         event = encode_event(value, kind, 1, 0, 1, 1, "")
         parts.queue.append([(EVENTS, partition, None, event)])
         assert count(parts) == 1
