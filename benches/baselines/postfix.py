@@ -1,4 +1,4 @@
-"""Postfix, with or without OpenDKIM, as the baseline: relays everything to one sink.
+"""Postfix as the baseline: relays to one sink, with or without OpenDKIM, or only takes mail in.
 
 The configuration is that of published measurements: fsynced queue, logging on, concurrency 20, no
 TLS, OpenDKIM as a milter on a Unix socket.
@@ -18,8 +18,8 @@ relayhost = [127.0.0.1]:{sink_port}
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_tls_security_level = none
 smtp_tls_security_level = none
-default_destination_concurrency_limit = 20
-initial_destination_concurrency = 20
+default_destination_concurrency_limit = {concurrency}
+initial_destination_concurrency = {concurrency}
 default_destination_rate_delay = 0s
 qmgr_message_active_limit = 100000
 qmgr_message_recipient_limit = 100000
@@ -45,12 +45,25 @@ Syslog no
 """
 
 
+HOLD = """\
+myhostname = bench.example
+mydestination =
+local_recipient_maps =
+smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_data_restrictions = check_client_access static:HOLD
+smtpd_tls_security_level = none
+"""
+
+
 class Relay:
     """Postfix on ``port`` that relays to ``sink_port``; with ``key_pem`` OpenDKIM signs RSA."""
 
-    def __init__(self, base: Path, port: int, sink_port: int, key_pem: str | None) -> None:
+    def __init__(
+        self, base: Path, port: int, sink_port: int, key_pem: str | None, concurrency: int = 20
+    ) -> None:
         main = RELAY + (MILTER if key_pem else "")
-        self._postfix = Postfix(base, port, main, sink_port=sink_port)
+        self.port = port
+        self._postfix = Postfix(base, port, main, sink_port=sink_port, concurrency=concurrency)
         self._opendkim: subprocess.Popen[bytes] | None = None
         if key_pem:
             (base / "key.pem").write_text(key_pem)
@@ -70,3 +83,27 @@ class Relay:
         if self._opendkim is not None:
             self._opendkim.terminate()
             self._opendkim.wait(30)
+
+
+class Intake:
+    """Postfix on ``port`` that makes every message durable and delivers none."""
+
+    def __init__(self, base: Path, port: int) -> None:
+        self.port = port
+        self._postfix = Postfix(base, port, HOLD)
+        self._hold = base / "spool/hold"
+        self._postfix.start()
+
+    @property
+    def pid(self) -> int:
+        """The top process; all others are its descendants."""
+        assert self._postfix.process is not None
+        return self._postfix.process.pid
+
+    def held(self) -> int:
+        """Messages in the hold queue."""
+        return sum(1 for path in self._hold.rglob("*") if path.is_file())
+
+    def stop(self) -> None:
+        """Stop it and wait."""
+        self._postfix.stop()

@@ -8,31 +8,21 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
-use postalynk_smtp::EhloName;
 
 use crate::admit::part;
 use crate::clock;
 use crate::delivery::{Delivery, Origin};
 use crate::dispatch;
 use crate::error::EngineError;
-use crate::inbox::Inbox;
-use crate::journal::Journal;
-use crate::metrics::Metrics;
 use crate::outcome::{Finished, Next, OutcomeBatch};
 use crate::pools::Pools;
 use crate::prepare::{SignerKey, Signers};
 use crate::route::RouteSpec;
 use crate::settings::Settings;
-use crate::shaping::Shaping;
-use crate::shared::{Books, Places, Shared};
-use crate::standing::Standings;
+use crate::shared::{Books, Shared};
 use crate::threads::Threads;
-use crate::tls::{Reports, Roots};
 use crate::trace::TraceBatch;
 use crate::tracker::{Place, encode_note};
-use crate::warmup::Warmth;
-use crate::window::Window;
 
 /// Recording a batch costs a write to disk whatever its size, so a few more are waited for; it is
 /// less than that write takes, and far less than a round trip to a receiver.
@@ -88,47 +78,7 @@ impl Engine {
     /// # Errors
     /// Bad settings, a journal that cannot be opened, no resolver, no thread.
     pub fn new(settings: Settings) -> Result<Self, EngineError> {
-        settings.check()?;
-        let started_at_us = clock::wall_us();
-        let (journal, doubts) = if settings.journal.as_os_str().is_empty() {
-            (Journal::none(), Default::default())
-        } else {
-            Journal::open(&settings.journal, started_at_us)?
-        };
-        let ehlo = EhloName::new(settings.ehlo_name())
-            .map_err(|error| EngineError::Settings(format!("ehlo: {error}")))?;
-        let seed = if settings.seed == 0 {
-            random_seed()
-        } else {
-            settings.seed
-        };
-        let shared = Arc::new(Shared {
-            seed,
-            started_at_us,
-            window: Window::new(settings.max_in_flight, settings.max_bytes),
-            books: Mutex::new(Books {
-                doubts,
-                ..Books::default()
-            }),
-            journal,
-            places: Mutex::new(Places::default()),
-            pools: RwLock::new(Arc::new(Pools::implicit(ehlo))),
-            signers: RwLock::new(Arc::new(Signers::default())),
-            shaping: Shaping::default(),
-            warmth: Warmth::beside(&settings.journal, started_at_us),
-            standings: Standings::default(),
-            routable: Inbox::default(),
-            outcomes: Inbox::default(),
-            metrics: Metrics::new(),
-            traces: Default::default(),
-            login: settings.login(),
-            roots: Roots::load(&settings.tls_ca_file)?,
-            reports: Reports::open(&settings.tls_report),
-            open_transactions: Default::default(),
-            is_draining: Default::default(),
-            lease: Default::default(),
-            settings,
-        });
+        let shared = Arc::new(Shared::open(settings)?);
         let threads = Threads::start(&shared)?;
         Ok(Self { shared, threads })
     }
@@ -384,12 +334,4 @@ fn settle(books: &mut Books, entry: &Finished, next: Next) {
             }
         }
     }
-}
-
-/// A seed of the process: the address space layout and the clock are enough to spread load.
-fn random_seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new()
-        .build_hasher()
-        .finish()
 }

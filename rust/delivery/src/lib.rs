@@ -20,6 +20,8 @@
 mod admit;
 mod ahead;
 mod audit;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod breaker;
 mod classify;
 mod clock;

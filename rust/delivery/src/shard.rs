@@ -6,6 +6,8 @@
 //! **Bounds.** What waits on paths is bounded by the window; a path opens as many connections as
 //! backlog and limits justify.
 
+mod tick;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -84,9 +86,6 @@ pub(crate) enum Take {
 
 /// Breakers and rate limits are looked at so often; fine enough for their seconds.
 const TICK: Duration = Duration::from_millis(250);
-const TICKS_PER_SECOND: u32 = 4;
-/// A path nobody used for so long is forgotten, with its measures.
-const FORGOTTEN: Duration = Duration::from_secs(600);
 /// No connection is opened to wait longer than this for a token of the rate limit.
 const WORTH_OPENING: Duration = Duration::from_secs(1);
 /// Deliveries deferred at once when a path stays unreachable: the next probe takes the next ones.
@@ -98,17 +97,7 @@ pub(crate) fn run(
     runtime: &tokio::runtime::Runtime,
     inbox: UnboundedReceiver<ToShard>,
 ) {
-    let chance = Cell::new(links.shared.seed ^ links.index as u64);
-    let shard = Rc::new(Shard {
-        links,
-        paths: RefCell::default(),
-        by_id: RefCell::default(),
-        sites: RefCell::default(),
-        last_id: Cell::new(0),
-        ticks: Cell::new(0),
-        is_draining: Cell::new(false),
-        chance,
-    });
+    let shard = Rc::new(Shard::new(links));
     LocalSet::new().block_on(runtime, serve(shard, inbox));
 }
 
@@ -136,6 +125,21 @@ async fn serve(shard: Rc<Shard>, mut inbox: UnboundedReceiver<ToShard>) {
 }
 
 impl Shard {
+    /// A shard without paths.
+    pub(crate) fn new(links: ShardLinks) -> Self {
+        let chance = Cell::new(links.shared.seed ^ links.index as u64);
+        Self {
+            links,
+            paths: RefCell::default(),
+            by_id: RefCell::default(),
+            sites: RefCell::default(),
+            last_id: Cell::new(0),
+            ticks: Cell::new(0),
+            is_draining: Cell::new(false),
+            chance,
+        }
+    }
+
     /// New jobs: ready on their paths, or parked when they could not start soon.
     fn accept(self: &Rc<Self>, jobs: Vec<Job>) {
         let (now, now_us) = (clock::now(), clock::wall_us());
@@ -380,68 +384,7 @@ impl Shard {
             .for_each(|path| path.wake.notify_waiters());
     }
 
-    fn tick(self: &Rc<Self>) {
-        let now = clock::now();
-        let ticks = self.ticks.get().wrapping_add(1);
-        self.ticks.set(ticks);
-        let paths: Vec<Rc<Path>> = self.by_id.borrow().values().map(Rc::clone).collect();
-        let is_second = ticks.is_multiple_of(TICKS_PER_SECOND);
-        for path in &paths {
-            if is_second {
-                self.sweep(path, now);
-            }
-            if path.state.borrow().backlog() > 0 {
-                self.pump(path);
-            }
-        }
-        if is_second {
-            self.forget_unused(now);
-        }
-    }
-
-    /// Measures the path and parks what has waited too long.
-    fn sweep(&self, path: &Path, now: Instant) {
-        let mut state = path.state.borrow_mut();
-        let has_backlog = !state.ready.is_empty();
-        state.pace.tick(now, has_backlog);
-        let park_after = self.links.shared.settings.park_after();
-        let is_old = |job: &Job| now.saturating_duration_since(job.ready_at) > park_after;
-        let mut old = state.ready.drain_front(is_old);
-        let is_old_mail = |mail: &Mail| is_old(&mail.recipients[0].job);
-        while state.prepared.first().is_some_and(|mail| is_old_mail(mail)) {
-            old.extend(state.prepared.pop().into_iter().flat_map(|m| m.into_jobs()));
-        }
-        if old.is_empty() {
-            return;
-        }
-        let now_us = clock::wall_us();
-        let put_back: Vec<Finished> = old
-            .into_iter()
-            .map(|job| self.park(&mut state, &path.site, job, (now, now_us)))
-            .collect();
-        self.links.shared.outcomes.push_all(put_back);
-    }
-
-    fn forget_unused(&self, now: Instant) {
-        self.paths.borrow_mut().retain(|_, path| {
-            let state = path.state.borrow();
-            let is_used = state.backlog() > 0
-                || state.connections > 0
-                || state
-                    .used_at
-                    .is_some_and(|at| now.saturating_duration_since(at) < FORGOTTEN);
-            if !is_used {
-                self.by_id.borrow_mut().remove(&path.id);
-                self.links.shared.metrics.paths.dec();
-            }
-            is_used
-        });
-        self.sites
-            .borrow_mut()
-            .retain(|_, site| Rc::strong_count(site) > 1);
-    }
-
-    fn path_of(&self, job: &Job, rules: &Rules) -> Option<Rc<Path>> {
+    pub(crate) fn path_of(&self, job: &Job, rules: &Rules) -> Option<Rc<Path>> {
         let destination = job.delivery.destination.as_ref()?;
         let owner = rules.owner(job.delivery.org());
         let source = Arc::clone(&job.source.name);

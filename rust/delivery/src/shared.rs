@@ -10,11 +10,14 @@ use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 use postalynk_record::DeliveryKey;
+use postalynk_smtp::EhloName;
 use postalynk_smtp::server::Credentials;
 
+use crate::clock;
 use crate::delivery::Delivery;
 use crate::destination::Destination;
 use crate::done::DoneSet;
+use crate::error::EngineError;
 use crate::inbox::Inbox;
 use crate::journal::{Doubt, Journal};
 use crate::metrics::Metrics;
@@ -80,6 +83,53 @@ pub(crate) struct Shared {
     pub(crate) lease: Lease,
 }
 
+impl Shared {
+    /// Opens what outlives a process and starts everything else empty.
+    pub(crate) fn open(settings: Settings) -> Result<Self, EngineError> {
+        settings.check()?;
+        let started_at_us = clock::wall_us();
+        let (journal, doubts) = if settings.journal.as_os_str().is_empty() {
+            (Journal::none(), Default::default())
+        } else {
+            Journal::open(&settings.journal, started_at_us)?
+        };
+        let ehlo = EhloName::new(settings.ehlo_name())
+            .map_err(|error| EngineError::Settings(format!("ehlo: {error}")))?;
+        let seed = if settings.seed == 0 {
+            random_seed()
+        } else {
+            settings.seed
+        };
+        Ok(Self {
+            seed,
+            started_at_us,
+            window: Window::new(settings.max_in_flight, settings.max_bytes),
+            books: Mutex::new(Books {
+                doubts,
+                ..Books::default()
+            }),
+            journal,
+            places: Mutex::new(Places::default()),
+            pools: RwLock::new(Arc::new(Pools::implicit(ehlo))),
+            signers: RwLock::new(Arc::new(Signers::default())),
+            shaping: Shaping::default(),
+            warmth: Warmth::beside(&settings.journal, started_at_us),
+            standings: Standings::default(),
+            routable: Inbox::default(),
+            outcomes: Inbox::default(),
+            metrics: Metrics::new(),
+            traces: Default::default(),
+            login: settings.login(),
+            roots: Roots::load(&settings.tls_ca_file)?,
+            reports: Reports::open(&settings.tls_report),
+            open_transactions: Default::default(),
+            is_draining: Default::default(),
+            lease: Default::default(),
+            settings,
+        })
+    }
+}
+
 /// Destinations by domain, as long as their DNS answer is valid.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
@@ -109,4 +159,12 @@ impl Places {
         self.known
             .insert(domain.into(), (Arc::clone(destination), valid_until));
     }
+}
+
+/// A seed of the process: the address space layout and the clock are enough to spread load.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish()
 }

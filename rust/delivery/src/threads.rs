@@ -152,7 +152,7 @@ impl Threads {
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, EngineError> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, EngineError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
