@@ -43,6 +43,8 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Partition {
     entries: HashMap<DeliveryKey, Entry>,
+    /// The lowest offset of an event that an entry comes from.
+    first: Option<u64>,
     /// Where the topics ended when the partition was assigned.
     ends: HashMap<&'static str, u64>,
     /// Topics read past their end.
@@ -70,7 +72,9 @@ impl DoneSet {
             id,
             recipient: event.recipient,
         };
-        let entries = &mut self.partitions.entry(partition).or_default().entries;
+        let known = self.partitions.entry(partition).or_default();
+        known.first = Some(known.first.map_or(offset, |first| first.min(offset)));
+        let entries = &mut known.entries;
         match entries.get_mut(&key) {
             None => {
                 entries.insert(
@@ -117,6 +121,11 @@ impl DoneSet {
         Some((&entry.done, entry.offset))
     }
 
+    /// Where a replay must start to learn all this again; `None`: nothing of it is needed any more.
+    pub(crate) fn known_from(&self, partition: u32) -> Option<u64> {
+        self.partitions.get(&partition)?.first
+    }
+
     /// As [`Self::get`], when the partition is not at hand.
     pub(crate) fn last_attempt(&self, key: &DeliveryKey) -> Option<u32> {
         let entry = self.partitions.values().find_map(|p| p.entries.get(key))?;
@@ -161,6 +170,7 @@ impl DoneSet {
         // Also when this topic was before: where no lane had anything to read, none ever is the last.
         if !partition.is_over && partition.caught_up.len() == SEND_TOPICS {
             partition.entries = HashMap::new();
+            partition.first = None;
             partition.is_over = true;
         }
     }
@@ -264,8 +274,10 @@ mod tests {
         done.caught_up("email.send.high", 5);
         done.caught_up("email.send.normal", 5);
         assert!(done.get(5, &key(0)).is_some());
+        assert_eq!(done.known_from(5), Some(1));
         done.caught_up("email.send.bulk", 5);
         assert!(done.get(5, &key(0)).is_none());
+        assert_eq!(done.known_from(5), None);
         done.finish(5, key(1));
         assert!(done.get(5, &key(1)).is_none());
     }

@@ -224,7 +224,10 @@ impl Engine {
     /// Low-water offset and note per partition that moved since the last call.
     #[must_use]
     pub fn commits(&self) -> Vec<Commit> {
-        let moved = self.shared.books.lock().tracker.commits();
+        let mut books = self.shared.books.lock();
+        let Books { tracker, done, .. } = &mut *books;
+        let moved = tracker.commits(|partition| done.known_from(partition));
+        drop(books);
         let commit = |((topic, partition), offset, position): (Place, u64, u64)| Commit {
             topic,
             partition,

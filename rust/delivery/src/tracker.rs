@@ -9,7 +9,9 @@
 //! before it, so the front's `low` is the minimum of all.
 //! **The note** is that minimum, but at most the position after the last event known to be recorded
 //! while deliveries from `email.deferred` are under way in the partition: an event of theirs may be
-//! in the log before its tombstone is.
+//! in the log before its tombstone is. And while the done-set of a partition is in use it is at most
+//! the first position in there: it speaks of records that this process has not read yet, which the
+//! next one would send again if its replay began behind.
 //! **Laws.** `committed_at_most_lowest_unfinished`, `every_record_finishes_once`,
 //! `note_covers_every_unfinished`.
 
@@ -122,7 +124,11 @@ impl Tracker {
     }
 
     /// (place, low-water offset, events position) of every log that moved since the last call.
-    pub(crate) fn commits(&mut self) -> Vec<(Place, u64, u64)> {
+    /// `known_from`: the first event that something in a partition's done-set rests on.
+    pub(crate) fn commits(
+        &mut self,
+        known_from: impl Fn(u32) -> Option<u64>,
+    ) -> Vec<(Place, u64, u64)> {
         let mut moved = Vec::new();
         for (place, log) in &mut self.logs {
             let offset = log.low_water();
@@ -139,6 +145,9 @@ impl Tracker {
                     continue;
                 };
                 note = note.min(applied);
+            }
+            if let Some(first) = known_from(place.1) {
+                note = note.min(first);
             }
             log.told = Some(offset);
             moved.push((*place, offset, note));
@@ -236,7 +245,7 @@ mod tests {
                     }
                     Step::Commit => {
                         let lowest = model.keys().next().copied().unwrap_or(next);
-                        for (place, offset, note) in tracker.commits() {
+                        for (place, offset, note) in tracker.commits(|_| None) {
                             prop_assert_eq!(place, PLACE);
                             prop_assert!(offset >= committed, "a mark never goes back");
                             prop_assert_eq!(offset, lowest);
@@ -245,7 +254,7 @@ mod tests {
                             }
                             committed = offset;
                         }
-                        prop_assert!(tracker.commits().is_empty(), "only what moved");
+                        prop_assert!(tracker.commits(|_| None).is_empty(), "only what moved");
                     }
                 }
             }
@@ -260,7 +269,7 @@ mod tests {
                 tracker.applied(3, applied);
             }
             tracker.admit(PLACE, 7, 0, 40, 40);
-            match (applied, tracker.commits().first()) {
+            match (applied, tracker.commits(|_| None).first()) {
                 (None, commit) => prop_assert_eq!(commit, None),
                 (Some(applied), commit) => {
                     prop_assert_eq!(commit, Some(&(PLACE, 8, applied.min(40))));
@@ -268,8 +277,19 @@ mod tests {
             }
             tracker.deferred_ended(3);
             tracker.admit(PLACE, 8, 0, 45, 45);
-            prop_assert_eq!(tracker.commits(), vec![(PLACE, 9, 45)]);
+            prop_assert_eq!(tracker.commits(|_| None), vec![(PLACE, 9, 45)]);
         }
+    }
+
+    #[test]
+    fn a_note_covers_what_is_known_of_records_not_read_yet() {
+        let mut tracker = Tracker::default();
+        tracker.admit(PLACE, 0, 1, 40, 40);
+        tracker.finish(PLACE, 0);
+        let known_from = |partition| (partition == PLACE.1).then_some(12);
+        assert_eq!(tracker.commits(known_from), vec![(PLACE, 1, 12)]);
+        tracker.admit(PLACE, 1, 0, 41, 41);
+        assert_eq!(tracker.commits(|_| None), vec![(PLACE, 2, 41)]);
     }
 
     #[test]
