@@ -554,8 +554,20 @@ class Engine:
         """Start timers; returns what the crash kept from being written, to be appended: tombstones
         of deferrals the done-set shows to be over, upserts of those it shows to have gone on.
         """
-    def restored(self) -> int:
-        """Restoring is complete; the number of attempts in doubt that the journal shows."""
+    def restored(self, *, is_shared: bool = False) -> int:
+        """Restoring is complete; the number of attempts in doubt that the journal shows.
+
+        ``is_shared``: others may have sent what it shows open; `answer_doubts` is to look.
+        """
+    # attempts that the journal shows open, where partitions are shared
+    def doubts(self) -> dict[int, int]:
+        """Their partitions, and when the first of each was begun (microseconds since the epoch)."""
+    def answer_doubts(self, batch: RecordBatch) -> list[_Append]:
+        """Take in ``email.events`` from then on; returns what is to be appended, in doubt, about
+        attempts that another worker began again.
+        """
+    def doubts_told(self) -> None:
+        """What `answer_doubts` gave is durable."""
     # observe and stop
     def in_flight(self) -> int: ...
     def deferred(self) -> int:
@@ -701,6 +713,10 @@ class OutcomeBatch:
         """No further attempt: the delivery becomes expired (or stays in_doubt when held)."""
     def events(self) -> list[_Append]:
         """Encoded events, one per entry but the parked ones."""
+    def withdraw(self) -> list[_Append]:
+        """Once it is known whose the partitions are that were uncertain while `events` were
+        appended: what is to be appended about those that went, of which there are no deferrals.
+        """
     def deferrals(self) -> list[_Append]:
         """Upserts and tombstones of ``email.deferred``."""
 

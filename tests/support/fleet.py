@@ -62,6 +62,7 @@ class Fleet:
             settings=f'[policy]\npath = "{self._policy}"\n',
             queue=f'{self._queue}member = "{name}"\n',
             program=program,
+            hot=f"embedded:{self.base}/hot",
         )
         self.processes[name] = made
         return made
@@ -100,8 +101,16 @@ class Senders:
     """Submits ``count`` messages round robin over organizations, in batches, some at a time."""
 
     def __init__(
-        self, api: Postalynk, orgs: dict[str, str], count: int, *, threads: int = 3, pause_s: float
+        self,
+        api: Postalynk,
+        orgs: dict[str, str],
+        count: int,
+        *,
+        threads: int = 3,
+        pause_s: float,
+        first: int = 0,
     ) -> None:
+        """``first``: the number of the first message, so that no other Senders sent it."""
         self._api = api
         self._orgs = list(orgs.items())
         self._pause_s = pause_s
@@ -110,7 +119,7 @@ class Senders:
         self.refusals = 0
         """503s and broken connections: asked again, under the same key."""
         self._pool = ThreadPoolExecutor(threads)
-        batches = range(0, count, 50)
+        batches = range(first, first + count, 50)
         self._sent = [self._pool.submit(self._send, first) for first in batches]
 
     def is_done(self) -> bool:
@@ -154,6 +163,8 @@ def wait_drained(process: Postalynk, limit_s: float) -> None:
 
     def is_drained() -> bool:
         state: dict[str, Any] = process.ask("drain", "--timeout", "30s", check=False)
-        return bool(state["drained"]) and state["deferred"] == 0
+        if "drained" not in state:
+            print(f"drain: {state}")  # a cluster that recovers may be slower than a question is
+        return bool(state.get("drained")) and state["deferred"] == 0
 
     wait_for(is_drained, "everything is sent", limit_s)

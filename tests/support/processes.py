@@ -139,6 +139,8 @@ class Postalynk:
     """The table [queue], and others that go with it."""
     program: str = "up"
     """What is run: `up`, or one role of it."""
+    hot: str = "embedded:data/hot"
+    """Where its PostgreSQL is."""
     process: subprocess.Popen[str] | None = None
     api_key: str = ""
     org: str = ""
@@ -158,7 +160,7 @@ class Postalynk:
             f'[api]\nlisten = "127.0.0.1:{self.api_port}"\n'
             f'[metrics]\nlisten = "127.0.0.1:{self.metrics_port}"\n'
             f'[submission]\nlisten = "127.0.0.1:{self.smtp_port}"\n{self.submission}'
-            f'{self.queue}[hot]\nurl = "embedded:data/hot"\n'
+            f'{self.queue}[hot]\nurl = "{self.hot}"\n'
             f"[delivery]\n{relay}{self.delivery}\n{policy}{self.settings}"
         )
 
@@ -271,7 +273,8 @@ class Postalynk:
     def postmaster(self) -> int | None:
         """The process of its embedded PostgreSQL, if there is one."""
         try:
-            lines = (self.base / "data/hot/data/postmaster.pid").read_text().splitlines()
+            hot = self.base / self.hot.partition(":")[2]
+            lines = (hot / "data/postmaster.pid").read_text().splitlines()
             os.kill(int(lines[0]), 0)
         except (OSError, ValueError, IndexError):
             return None

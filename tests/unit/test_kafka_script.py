@@ -11,7 +11,7 @@ def test_a_cluster_keeps_its_number_of_nodes(tmp_path: Path) -> None:
     for node in "123":
         (tmp_path / node).mkdir()
         (tmp_path / node / "server.properties").touch()
-    command = [SCRIPT, "up", "--nodes", "1", "--state", tmp_path]
+    command: list[str | Path] = [SCRIPT, "up", "--nodes", "1", "--state", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 1
     assert "was made with 3 nodes, not 1" in done.stderr
@@ -21,6 +21,6 @@ def test_a_cluster_keeps_its_number_of_nodes(tmp_path: Path) -> None:
 def test_status_says_what_is_down(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "server.properties").touch()
-    command = [SCRIPT, "status", "--state", tmp_path]
+    command: list[str | Path] = [SCRIPT, "status", "--state", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, done.stdout) == (1, "node 1  down\nno broker runs\n")

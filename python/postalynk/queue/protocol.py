@@ -124,3 +124,9 @@ class Shared(Protocol):
     def member(self, group: str, topics: Sequence[str], owner: Owner) -> Consumer:
         """A reader of the partitions that fall to it, the same of every topic."""
         ...
+
+    def hurried(self, timeout_s: float) -> Queue:
+        """The same queue, whose appends raise after this time instead of waiting for brokers, and
+        store nothing later than that.
+        """
+        ...

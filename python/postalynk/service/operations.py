@@ -22,7 +22,7 @@ from postalynk.control.operations import Control
 from postalynk.control.secrets import load as load_master_key
 from postalynk.control.values import Domain
 from postalynk.engine import Engine
-from postalynk.errors import ControlError, NotRunning
+from postalynk.errors import ControlError, NotRunning, QueueError
 from postalynk.policy import Pools
 from postalynk.queue import AnyQueue, open_queue
 from postalynk.recorder.projection import Recorder
@@ -329,9 +329,18 @@ class LiveOperations(LiveQueueOperations, Operations):
         return super().policy_files(version)
 
     def drain(self, limit_s: float) -> dict[str, Any]:
-        """Wait until nothing is queued, deferred mail aside."""
+        """Wait until nothing is queued, deferred mail aside; for brokers too."""
         deadline = time.monotonic() + limit_s
-        while (queued := self._queued()) and time.monotonic() < deadline:
+        while True:
+            try:
+                queued = self._queued()
+            except QueueError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(1.0)
+                continue
+            if not queued or time.monotonic() >= deadline:
+                break
             time.sleep(0.05)
         return {"drained": queued == 0, "queued": queued, "deferred": self._deferred()}
 

@@ -5,8 +5,8 @@ second. A commit that fails is tried again with what has moved since. After `fen
 without one, others may own our partitions, so nothing more is started until a commit succeeds
 (self-fence).
 **Lease.** On a shared queue every commit also says that we still own what we own: the engine sends
-only for a session timeout from the beginning of the last one that succeeded. When nothing has
-moved, the last position is committed again.
+only for `LEASE` of a session timeout from the beginning of the last one that succeeded. When
+nothing has moved, the last position is committed again, at first the one that was found.
 **Thread.** There the thread that polls commits too, while it runs: a commit from another one is not
 answered while partitions are being revoked (librdkafka), and a revoke must commit.
 **Invariant.** A position handed out by the engine is committed or kept for the next try.
@@ -23,12 +23,17 @@ from postalynk.observability import get_logger
 from postalynk.queue.protocol import Shared
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from postalynk.queue.protocol import Consumer, Position
     from postalynk.worker.parts import Parts
 
 log = get_logger(__name__)
+
+
+# The session's end is counted from the last heartbeat, which may be older than the last commit by
+# its interval: a ninth of Kafka's default session, a sixth of the shortest we are tested with.
+LEASE = 5 / 6
 
 
 class Fence:
@@ -46,12 +51,19 @@ class Fence:
 
     def renew(self, since_s: float) -> float:
         """Ownership was confirmed by an answer to what was asked then; how long that lasts."""
-        self._until_s = since_s + self._after_s
+        self._until_s = since_s + LEASE * self._after_s
         return self._until_s - time.monotonic()
 
-    def is_valid(self) -> bool:
-        """Whether the partitions are ours for certain; always, where nobody else wants them."""
-        return self._until_s is None or time.monotonic() < self._until_s
+    def is_valid(self, for_s: float = 0.0) -> bool:
+        """Whether the partitions are ours for certain, and will be for so long; always, where
+        nobody else wants them.
+        """
+        return self._until_s is None or time.monotonic() + for_s < self._until_s
+
+    @property
+    def half_s(self) -> float:
+        """What begins while `is_valid` for so long, and takes no longer, ends in time."""
+        return self._after_s / 2
 
     def judge(self, waiting_s: float) -> bool:
         """Close after ``waiting_s`` without a commit, open at 0; True when it has just closed."""
@@ -106,6 +118,13 @@ class Commit:
                 self._parts.engine.lease(self._fence.renew(began_s))
             self._fence.judge(0)
             return True
+
+    def own(self, committed: Mapping[Position, tuple[int, bytes]]) -> None:
+        """Partitions came, and this is what is committed for them: the sign of life of a worker
+        none of whose partitions has moved yet.
+        """
+        with self._lock:
+            self._last.update(committed)
 
     def drop(self, partitions: Sequence[int]) -> None:
         """Commit nothing of these any more."""

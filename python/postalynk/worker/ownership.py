@@ -58,8 +58,10 @@ class Ownership:
         """Bring the engine to where the last owner stopped."""
         if self.commit is not None:
             self.commit.once()
-        restore(self._parts, partitions)
+        committed = restore(self._parts, partitions)
         self._schedule.own(partitions)
+        if self.commit is not None:
+            self.commit.own(committed)
 
     def revoked(self, partitions: Sequence[int]) -> None:
         """Finish, commit and let go."""

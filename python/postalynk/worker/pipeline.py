@@ -12,7 +12,8 @@ there without the GIL. Sending itself is the engine's.
     record    outcomes → events, deferrals   (`record`)
     commit    low-water offsets → queue      (`commit`, with the fence)
 
-Beside them `limits` answers the engine what the policy allows a path.
+Beside them `limits` answers the engine what the policy allows a path, and `doubts` tells what
+became of attempts that were open when this worker's last process died.
 
 Before the first record of a partition, `restore` brings the engine to where its last owner stopped;
 what happens when partitions come and go is in `ownership`.
@@ -37,8 +38,10 @@ from postalynk.routing.budget import Budget
 from postalynk.worker.commit import Commit, Fence
 from postalynk.worker.consume import WAIT_MS, Consume
 from postalynk.worker.defer import Defer
+from postalynk.worker.doubts import DoubtStep
 from postalynk.worker.limits import Limits, ShapeStep
 from postalynk.worker.ownership import Copies, Ownership
+from postalynk.worker.parts import patiently
 from postalynk.worker.record import Record
 from postalynk.worker.route import RouteStep
 from postalynk.worker.schedule import PACE_S, ScheduleStep
@@ -81,6 +84,7 @@ class Worker:
         limits = Limits(parts, self._budgets[0])
         self._route = RouteStep(parts, self._budgets[0], self._fence, limits.refresh)
         self._shape = ShapeStep(parts, self._budgets[2])
+        self._doubts = DoubtStep(parts)
         self._record = Record(parts, self._budgets[1], self._fence)
         # Set: the first two steps start nothing more; the last two end once nothing is left.
         self._starting_ends = threading.Event()
@@ -106,6 +110,8 @@ class Worker:
         self._spawn("record", self._record_loop)
         self._spawn("commit", self._commit_loop)
         self._spawn("watch", self._watch_loop)
+        if self._is_shared:
+            self._spawn("doubts", self._doubts_loop)
 
     @property
     def failure(self) -> BaseException | None:
@@ -122,7 +128,8 @@ class Worker:
         return (
             bool(self._threads)
             and self._failure is None
-            and all(thread.is_alive() for thread in self._threads.values())
+            # Once no attempt is in doubt any more, that step has nothing to do.
+            and all(t.is_alive() for name, t in self._threads.items() if name != "doubts")
         )
 
     def drain(self, timeout_s: float) -> bool:
@@ -132,7 +139,8 @@ class Worker:
         """
         deadline_s = time.monotonic() + timeout_s
         self._starting_ends.set()
-        is_stopped = self._join("consume", "schedule", "route", "shape", until_s=deadline_s)
+        steps = ("consume", "schedule", "route", "shape", "doubts")
+        is_stopped = self._join(*steps, until_s=deadline_s)
         left_ms = max(0, round((deadline_s - time.monotonic()) * 1_000))
         is_drained = self._parts.engine.drain(left_ms)
         self._recording_ends.set()
@@ -167,6 +175,13 @@ class Worker:
         while not self._starting_ends.wait(PACE_S):
             while self._schedule.once() and not self._starting_ends.is_set():
                 pass
+
+    def _doubts_loop(self) -> None:
+        try:
+            while not self._starting_ends.is_set() and patiently(self._parts, self._doubts.once):
+                pass
+        finally:
+            self._doubts.close()
 
     def _route_loop(self) -> None:
         while not self._starting_ends.is_set():

@@ -5,23 +5,33 @@ and tombstones of ``email.deferred``, (4) tell the engine, which only then lets 
 marks move. A crash after any of them repeats work and loses nothing: each write is idempotent by
 (message, recipient, attempt), and a deferral that (3) did not reach is made up for from the
 events.
+**Stopped in between.** Where partitions are shared, this process may be stopped for longer than
+its session while it appends, and another worker have the partitions when it goes on. Its events
+then stand in the log behind what the other one read: those that say "delivered" are followed by
+one that calls them in doubt. A deferral so late would bring back what is over: it is appended only
+while the partitions are ours for longer than the append may take.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from postalynk.errors import QueueError
+from postalynk.observability import get_logger
+from postalynk.queue.protocol import Shared
 from postalynk.routing import FALLBACK_RETRY, Failed, Fault, Interrupted, Resolver, arms, due_at
 from postalynk.worker.route import count_faults, over_budget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from postalynk.engine import Failure
+    from postalynk.engine import Failure, OutcomeBatch
     from postalynk.policy import Policies, Retry
     from postalynk.routing.budget import Budget
     from postalynk.worker.commit import Fence
     from postalynk.worker.parts import Parts
+
+log = get_logger(__name__)
 
 MAX_OUTCOMES = 1_000
 # Outcomes wait no longer than this for company: it bounds what a crash leaves in doubt (G2).
@@ -47,14 +57,17 @@ class Record:
         self._parts = parts
         self._budget = budget
         self._fence = fence
+        queue = parts.queue
+        is_shared = isinstance(queue, Shared)
+        self._deferring_s = fence.half_s if is_shared else 0.0
+        self._deferring = queue.hurried(self._deferring_s) if isinstance(queue, Shared) else queue
 
     def once(self) -> int:
         """Record one batch of outcomes; how many there were."""
         engine, queue = self._parts.engine, self._parts.queue
-        while not self._fence.is_valid() and not self._parts.ending.wait(LOOK_AGAIN_S):
-            # The partitions may be another worker's; a moment later we know, and the engine calls
-            # what it gives out ours or late.
-            pass
+        # The partitions may be another worker's; a moment later we know, and the engine calls what
+        # it gives out ours or late.
+        self._wait_for_ownership()
         batch = engine.outcomes(MAX_OUTCOMES, WAIT_MS)
         count = len(batch)
         if not count:
@@ -66,16 +79,40 @@ class Record:
                 batch.expire(decision.entry, decision.reason)
             else:
                 batch.schedule(decision.entry, decision.due_at_us)
-        events, deferrals = batch.events(), batch.deferrals()
+        events = batch.events()
         offsets = queue.append(events) if events else []
-        if deferrals:
-            queue.append(deferrals)
+        self._defer(batch)
         engine.recorded(batch, offsets)
         held = [(*d.holds, d.due_at_us) for d in decisions if d.holds and d.due_at_us]
         if held:
             engine.back_off(held)
         self._parts.metrics.batch_size.labels(step="record").observe(count)
         return count
+
+    def _wait_for_ownership(self, for_s: float = 0.0) -> bool:
+        """Until the partitions are ours for certain or known to be lost; whether it had to wait."""
+        if self._fence.is_valid(for_s):
+            return False
+        while not self._fence.is_valid(for_s) and not self._parts.ending.wait(LOOK_AGAIN_S):
+            pass
+        return True
+
+    def _defer(self, batch: OutcomeBatch) -> None:
+        """Append the batch's deferrals, of what is still ours."""
+        while True:
+            if self._wait_for_ownership(self._deferring_s) and (said := batch.withdraw()):
+                log.warning("another worker took over while this was recorded", events=len(said))
+                self._parts.queue.append(said)
+            deferrals = batch.deferrals()
+            try:
+                if deferrals:
+                    self._deferring.append(deferrals)
+                return
+            except QueueError as error:
+                # They may be stored or not, and may be again: each is what its key stands for.
+                if not self._deferring_s or self._parts.ending.is_set():
+                    raise
+                log.warning("cannot defer", **{"error.message": str(error)})
 
     def _decide(self, failures: Sequence[Failure]) -> list[Decision]:
         decisions: list[Decision] = []

@@ -17,11 +17,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from postalynk.observability import get_logger
+from postalynk.queue.protocol import Shared
 from postalynk.queue.topics import DEFERRED, EVENTS, SEND_TOPICS, WORKER_GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from postalynk.queue.protocol import Position
     from postalynk.worker.parts import Parts
 
 log = get_logger(__name__)
@@ -58,6 +60,11 @@ def events_position(note: bytes) -> int:
     return int.from_bytes(note[1:], "big")
 
 
+def note_of(events_position: int) -> bytes:
+    """The note that `events_position` reads."""
+    return bytes([NOTE_FORMAT]) + events_position.to_bytes(8, "big")
+
+
 def replay_from(lanes: Iterable[LaneState], oldest: int) -> int:
     """Where the replay of one partition's events must start; ``oldest`` is the first there is."""
     notes, needed = [], []
@@ -75,12 +82,14 @@ def replay_from(lanes: Iterable[LaneState], oldest: int) -> int:
     return max(start, oldest)
 
 
-def restore(parts: Parts, partitions: Sequence[int]) -> None:
-    """Bring the engine to where the last owner of these partitions stopped."""
-    starts = _starts(parts, partitions)
+def restore(parts: Parts, partitions: Sequence[int]) -> dict[Position, tuple[int, bytes]]:
+    """Bring the engine to where the last owner of these partitions stopped; what is committed for
+    one lane of each, which may be committed again as a sign of life.
+    """
+    starts, committed = _starts(parts, partitions)
     replayed = _replay_events(parts, starts)
     waiting = _load_deferrals(parts, partitions)
-    in_doubt = parts.engine.restored()
+    in_doubt = parts.engine.restored(is_shared=isinstance(parts.queue, Shared))
     log.info(
         "restored",
         partitions=len(partitions),
@@ -88,10 +97,15 @@ def restore(parts: Parts, partitions: Sequence[int]) -> None:
         deferred=waiting,
         in_doubt=in_doubt,
     )
+    return committed
 
 
-def _starts(parts: Parts, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
-    """Per partition from where to where its events are replayed; tells the engine of its lanes."""
+def _starts(
+    parts: Parts, partitions: Sequence[int]
+) -> tuple[dict[int, tuple[int, int]], dict[Position, tuple[int, bytes]]]:
+    """Per partition from where to where its events are replayed, and what is committed for a lane
+    of it; tells the engine of its lanes.
+    """
     queue = parts.queue
     lanes = queue.consumer(WORKER_GROUP, SEND_TOPICS)
     try:
@@ -100,7 +114,7 @@ def _starts(parts: Parts, partitions: Sequence[int]) -> dict[int, tuple[int, int
         lanes.close()
     ends = {topic: queue.offsets(topic) for topic in SEND_TOPICS}
     events = queue.offsets(EVENTS)
-    starts = {}
+    starts, signs = {}, {}
     for partition in partitions:
         states = {
             topic: LaneState(*ends[topic][partition], committed.get((topic, partition)))
@@ -111,7 +125,10 @@ def _starts(parts: Parts, partitions: Sequence[int]) -> dict[int, tuple[int, int
         )
         oldest, end = events[partition]
         starts[partition] = (min(replay_from(states.values(), oldest), end), end)
-    return starts
+        first = states[SEND_TOPICS[0]]
+        # To have committed where everything begins is to have committed nothing.
+        signs[SEND_TOPICS[0], partition] = first.committed or (first.oldest, note_of(oldest))
+    return starts, signs
 
 
 def _replay_events(parts: Parts, starts: dict[int, tuple[int, int]]) -> int:

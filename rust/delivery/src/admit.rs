@@ -273,8 +273,13 @@ impl Admitted {
                 self.finished.push(crashed(delivery, now_us));
                 return;
             }
-            // Answered by a later attempt; a failed write leaves it to the next start.
-            let _ = shared.journal.end(vec![doubt.slot]);
+            if books.is_shared {
+                // Another worker's attempt: `answer_doubts` tells.
+                books.doubts.insert(delivery.key(), doubt);
+            } else {
+                // Answered by a later attempt; a failed write leaves it to the next start.
+                let _ = shared.journal.end(vec![doubt.slot]);
+            }
         }
         if delivery.is_expired(now_us) {
             self.finished.push(expired(Arc::new(delivery), now_us));

@@ -46,6 +46,8 @@ const DEFERRED: u8 = 0x40;
 const DEAD: u8 = 0x80;
 /// In place of an event's kind: nothing happened yet, and `email.scheduled` holds the message.
 const SCHEDULED: u8 = Kind::Scheduled as u8;
+/// In place of an event's kind: delivered, and an attempt in doubt explains one more of these.
+const EXPLAINED: u8 = KIND;
 
 /// Of [`Audit::save`].
 const FORMAT: u8 = 1;
@@ -70,6 +72,9 @@ impl Audit {
             } else {
                 // Held: an attempt in doubt without a due time is where it ends.
                 let is_held = event.kind() == Kind::InDoubt && event.due_at_us == 0;
+                if event.kind() == Kind::InDoubt && explain(self.delivery(id, event.recipient)) {
+                    continue;
+                }
                 let kind = match event.kind() {
                     Kind::InDoubt if !is_held => Kind::Deferred,
                     Kind::Scheduled => Kind::Accepted,
@@ -264,6 +269,10 @@ fn said(state: u8) -> u8 {
 /// A final event is not undone by an earlier one that comes later.
 fn raise(state: &mut u8, kind: Kind) {
     let before = *state & KIND;
+    if kind == Kind::Delivered && before == EXPLAINED {
+        *state = (*state & !KIND) | Kind::Delivered as u8;
+        return;
+    }
     if kind == Kind::Delivered && before == Kind::Delivered as u8 {
         *state |= TWICE;
     }
@@ -272,11 +281,24 @@ fn raise(state: &mut u8, kind: Kind) {
     }
 }
 
+/// A doubt about a delivery that was delivered is another worker's: it explains one more of it (G2).
+fn explain(state: &mut u8) -> bool {
+    if *state & TWICE != 0 {
+        *state &= !TWICE;
+    } else if *state & KIND == Kind::Delivered as u8 {
+        *state |= EXPLAINED;
+    } else {
+        return false;
+    }
+    true
+}
+
 /// Of an event that ends a delivery.
 const OVER: u8 = 4;
 
 fn rank(kind: u8) -> u8 {
     match Kind::try_from(i32::from(kind)) {
+        Err(_) if kind == EXPLAINED => OVER,
         Ok(Kind::Unspecified) | Err(_) => 0,
         Ok(Kind::Accepted | Kind::Scheduled | Kind::Resent) => 1,
         Ok(Kind::Deferred) => 2,
@@ -290,6 +312,7 @@ fn name(state: u8) -> Option<&'static str> {
     let has = |flag: u8| state & flag != 0;
     Some(match Kind::try_from(i32::from(state & KIND)) {
         Ok(Kind::Delivered) => "delivered",
+        Err(_) if state & KIND == EXPLAINED => "delivered",
         Ok(Kind::Bounced) => "bounced",
         Ok(Kind::Expired) => "expired",
         Ok(Kind::Suppressed) => "suppressed",
@@ -426,6 +449,27 @@ mod tests {
         audit.events(&[delivered()]);
         assert_eq!(audit.result().states, BTreeMap::from([("delivered", 1)]));
         assert!(audit.result().twice.is_empty());
+    }
+
+    #[test]
+    fn a_doubt_explains_one_more_delivery() {
+        let delivered = || event(1, 0, Kind::Delivered, 0);
+        let doubt = || event(1, 0, Kind::InDoubt, 9);
+        let twice = |events: &[Row]| {
+            let mut audit = Audit::default();
+            audit.events(&[accepted(1, 1)]);
+            audit.events(events);
+            let result = audit.result();
+            assert_eq!(result.states, BTreeMap::from([("delivered", 1)]));
+            !result.twice.is_empty()
+        };
+        assert!(twice(&[delivered(), delivered()]));
+        assert!(!twice(&[delivered(), doubt(), delivered()]));
+        assert!(!twice(&[delivered(), delivered(), doubt()]));
+        assert!(twice(&[delivered(), doubt(), delivered(), delivered()]));
+        // The usual doubt comes first and explains nothing but the attempt after it.
+        assert!(!twice(&[doubt(), delivered()]));
+        assert!(twice(&[doubt(), delivered(), delivered()]));
     }
 
     #[test]

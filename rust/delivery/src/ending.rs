@@ -153,5 +153,6 @@ pub(crate) fn ended(delivery: Arc<Delivery>, end: End, at_us: u64) -> Finished {
         slot: None,
         begun: None,
         is_late: false,
+        is_withdrawn: false,
     }
 }

@@ -3,8 +3,9 @@
 //! **Problem.** After `kill -9` a message whose content had begun to leave may have been delivered
 //! or not. Trying it again without a word would be a silent duplicate.
 //! **Format.** A file of 64-byte slots, one an open attempt: `PLJ1`, recipient and attempt (u32),
-//! time (u64, µs), message id (16 bytes), padding, and an XXH3-64 of all before it; all little-endian.
-//! A slot of zeros, or with a wrong checksum, is free.
+//! time (u64, µs), message id (16 bytes), partition + 1 (u32; 0: written before it was noted),
+//! padding, and an XXH3-64 of all before it; all little-endian. A slot of zeros, or with a wrong
+//! checksum, is free.
 //! **Invariants.** A slot is written before the first octet of content leaves, with one `pwrite`
 //! that survives the process (the page cache is the kernel's), and is freed when the outcome is
 //! durable elsewhere. A torn slot reads as free: its content had not begun to leave.
@@ -33,6 +34,19 @@ const MAX_AGE_US: u64 = 8 * 86_400 * 1_000_000;
 pub(crate) struct Doubt {
     pub(crate) attempt: u32,
     pub(crate) slot: u32,
+    /// When its content began to leave.
+    pub(crate) at_us: u64,
+    /// Where its record and its events are; `None`: not noted.
+    pub(crate) partition: Option<u32>,
+}
+
+/// What a slot says.
+#[derive(Clone, Copy)]
+pub(crate) struct Opened {
+    pub(crate) key: DeliveryKey,
+    pub(crate) partition: u32,
+    pub(crate) attempt: u32,
+    pub(crate) at_us: u64,
 }
 
 /// See the module.
@@ -83,8 +97,8 @@ impl Journal {
         for (slot, bytes) in bytes.chunks_exact(SLOT).enumerate() {
             let slot = slot as u32;
             match decode(bytes) {
-                Some((key, attempt, at_us)) if at_us.saturating_add(MAX_AGE_US) > now_us => {
-                    let doubt = Doubt { attempt, slot };
+                Some((key, mut doubt)) if doubt.at_us.saturating_add(MAX_AGE_US) > now_us => {
+                    doubt.slot = slot;
                     // Two slots of one delivery: the later attempt is the open one.
                     if let Some(older) = keep_later(&mut doubts, key, doubt) {
                         free.slots.push(older);
@@ -103,17 +117,12 @@ impl Journal {
     }
 
     /// Notes that the content of an attempt is about to leave. `None`: no journal is kept.
-    pub(crate) fn begin(
-        &self,
-        key: DeliveryKey,
-        attempt: u32,
-        at_us: u64,
-    ) -> std::io::Result<Option<u32>> {
+    pub(crate) fn begin(&self, opened: Opened) -> std::io::Result<Option<u32>> {
         let Some(file) = &self.file else {
             return Ok(None);
         };
         let slot = self.free.lock().take();
-        match file.write_all_at(&encode(key, attempt, at_us), offset(slot)) {
+        match file.write_all_at(&encode(opened), offset(slot)) {
             Ok(()) => Ok(Some(slot)),
             Err(error) => {
                 self.free.lock().slots.push(slot);
@@ -164,19 +173,22 @@ fn offset(slot: u32) -> u64 {
     u64::from(slot) * SLOT as u64
 }
 
-fn encode(key: DeliveryKey, attempt: u32, at_us: u64) -> [u8; SLOT] {
+fn encode(opened: Opened) -> [u8; SLOT] {
+    let Opened { key, .. } = opened;
     let mut slot = [0; SLOT];
     slot[..4].copy_from_slice(MAGIC);
     slot[4..8].copy_from_slice(&key.recipient.to_le_bytes());
-    slot[8..12].copy_from_slice(&attempt.to_le_bytes());
-    slot[12..20].copy_from_slice(&at_us.to_le_bytes());
+    slot[8..12].copy_from_slice(&opened.attempt.to_le_bytes());
+    slot[12..20].copy_from_slice(&opened.at_us.to_le_bytes());
     slot[20..36].copy_from_slice(key.id.as_bytes());
+    slot[36..40].copy_from_slice(&(opened.partition + 1).to_le_bytes());
     let sum = xxh3_64(&slot[..SLOT - 8]);
     slot[SLOT - 8..].copy_from_slice(&sum.to_le_bytes());
     slot
 }
 
-fn decode(slot: &[u8]) -> Option<(DeliveryKey, u32, u64)> {
+/// All but the slot's own number.
+fn decode(slot: &[u8]) -> Option<(DeliveryKey, Doubt)> {
     let (head, sum) = slot.split_at(SLOT - 8);
     if !head.starts_with(MAGIC) || xxh3_64(head).to_le_bytes() != *sum {
         return None;
@@ -184,14 +196,17 @@ fn decode(slot: &[u8]) -> Option<(DeliveryKey, u32, u64)> {
     let u32_at = |at: usize| head[at..at + 4].try_into().map(u32::from_le_bytes).ok();
     let at_us = head[12..20].try_into().map(u64::from_le_bytes).ok()?;
     let id = MessageId::from_slice(&head[20..36]).ok()?;
-    Some((
-        DeliveryKey {
-            id,
-            recipient: u32_at(4)?,
-        },
-        u32_at(8)?,
+    let key = DeliveryKey {
+        id,
+        recipient: u32_at(4)?,
+    };
+    let doubt = Doubt {
+        attempt: u32_at(8)?,
+        slot: 0,
         at_us,
-    ))
+        partition: u32_at(36)?.checked_sub(1),
+    };
+    Some((key, doubt))
 }
 
 #[cfg(test)]
@@ -203,6 +218,15 @@ mod tests {
         DeliveryKey {
             id: MessageId::new(u64::from(n), [3; 10]),
             recipient: n,
+        }
+    }
+
+    fn opened(n: u32, at_us: u64) -> Opened {
+        Opened {
+            key: key(n),
+            partition: n % 7,
+            attempt: 1,
+            at_us,
         }
     }
 
@@ -226,7 +250,7 @@ mod tests {
             for (n, what) in steps {
                 match what {
                     0 | 1 if !model.contains_key(&n) => {
-                        let slot = journal.begin(key(n), 1, 900).expect("write");
+                        let slot = journal.begin(opened(n, 900)).expect("write");
                         prop_assert!(model.values().all(|s| Some(*s) != slot));
                         model.insert(n, slot.expect("a journal is kept"));
                     }
@@ -246,7 +270,10 @@ mod tests {
             }
             let mut expected: HashMap<DeliveryKey, Doubt> = model
                 .iter()
-                .map(|(n, slot)| (key(*n), Doubt { attempt: 1, slot: *slot }))
+                .map(|(n, slot)| {
+                    let partition = Some(n % 7);
+                    (key(*n), Doubt { attempt: 1, slot: *slot, at_us: 900, partition })
+                })
                 .collect();
             if let Some(at) = damaged {
                 let mut bytes = std::fs::read(&path).expect("read");
@@ -265,7 +292,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path().join("journal");
         let (journal, _) = open(&path);
-        journal.begin(key(1), 1, 5).expect("write");
+        journal.begin(opened(1, 5)).expect("write");
         let (_, doubts) = Journal::open(&path, MAX_AGE_US + 5).expect("open");
         assert!(doubts.is_empty());
     }

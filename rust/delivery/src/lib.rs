@@ -31,6 +31,7 @@ mod delivery;
 mod destination;
 mod dispatch;
 mod done;
+mod doubt;
 mod driver;
 mod ending;
 mod engine;

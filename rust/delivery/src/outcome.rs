@@ -91,6 +91,8 @@ pub(crate) struct Finished {
     pub(crate) begun: Option<Begun>,
     /// It ended after its partition had gone to another worker.
     pub(crate) is_late: bool,
+    /// Its partition went while its event was being written.
+    pub(crate) is_withdrawn: bool,
 }
 
 impl Finished {
@@ -167,6 +169,8 @@ pub(crate) enum Next {
 
 const LATE: &str =
     "it ended after the partition had gone to another worker, which may have sent it too";
+const WITHDRAWN: &str =
+    "the partition went to another worker while this was written; it may have sent it too";
 /// Where a failure goes that nobody decided on.
 const UNDECIDED_US: u64 = 300_000_000;
 
@@ -222,6 +226,25 @@ impl OutcomeBatch {
         self.iter()
             .filter_map(|(entry, decision)| event(entry, decision))
             .collect()
+    }
+
+    /// Asked when whose the partitions are was uncertain while the events were written, and is known
+    /// now: of what has gone no deferral is written, and what these events say beside "delivered".
+    /// They stand in the log too late for the new owner's done-set, so it may have sent it again.
+    #[must_use]
+    pub fn withdraw(&mut self) -> Vec<Append> {
+        let mut said = Vec::new();
+        for (entry, decision) in self.entries.iter_mut().zip(&self.decisions) {
+            if entry.is_late || entry.is_withdrawn || !entry.delivery.tenure.is_gone() {
+                continue;
+            }
+            entry.is_withdrawn = true;
+            if told(entry, decision).is_some_and(|(kind, _)| kind == Kind::Delivered) {
+                let reason = WITHDRAWN.to_owned();
+                said.push(event_of(entry, Kind::InDoubt, reason, entry.at_us));
+            }
+        }
+        said
     }
 
     /// Upserts and tombstones of `email.deferred`.
@@ -309,11 +332,12 @@ fn next(entry: &Finished, decision: &Decision) -> Next {
     }
 }
 
-fn event(entry: &Finished, decision: &Decision) -> Option<Append> {
+/// The kind of its event and why.
+fn told(entry: &Finished, decision: &Decision) -> Option<(Kind, String)> {
     if entry.is_late && !is_told_late(entry) {
         return None;
     }
-    let (kind, reason) = match (entry.end, decision) {
+    Some(match (entry.end, decision) {
         _ if entry.is_late => (Kind::InDoubt, LATE.to_owned()),
         (End::Parked | End::Rebuilt, _) => return None,
         (End::Delivered, _) => (Kind::Delivered, entry.reason.clone()),
@@ -334,14 +358,22 @@ fn event(entry: &Finished, decision: &Decision) -> Option<Append> {
         (_, Decision::Expire(reason)) => (Kind::Expired, reason.clone()),
         (End::Deferred, _) => (Kind::Deferred, entry.reason.clone()),
         (End::InDoubt, _) => (Kind::InDoubt, entry.reason.clone()),
-    };
-    let message = entry.delivery.message();
+    })
+}
+
+fn event(entry: &Finished, decision: &Decision) -> Option<Append> {
+    let (kind, reason) = told(entry, decision)?;
     let due_at_us = match next(entry, decision) {
         Next::Wait { due_at_us } => due_at_us,
         // With a time it is no end: the delivery's story is the new owner's.
         Next::Over if entry.is_late => entry.at_us,
         Next::Over => 0,
     };
+    Some(event_of(entry, kind, reason, due_at_us))
+}
+
+fn event_of(entry: &Finished, kind: Kind, reason: String, due_at_us: u64) -> Append {
+    let message = entry.delivery.message();
     let event = Event {
         message_id: message.id.clone(),
         org: message.org.clone(),
@@ -356,16 +388,16 @@ fn event(entry: &Finished, decision: &Decision) -> Option<Append> {
         lane: message.lane,
         reason,
     };
-    Some(Append {
+    Append {
         topic: EVENTS,
         partition: entry.delivery.partition,
         key: None,
         value: Some(encode(&event)),
-    })
+    }
 }
 
 fn deferral(entry: &Finished, decision: &Decision) -> Option<Append> {
-    if entry.is_late {
+    if entry.is_late || entry.is_withdrawn {
         return None;
     }
     let value = match next(entry, decision) {

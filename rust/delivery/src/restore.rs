@@ -70,12 +70,17 @@ impl Engine {
         appends
     }
 
-    /// Restoring is complete; the number of attempts in doubt that the journal shows.
+    /// Restoring is complete; the number of attempts in doubt that the journal shows. `is_shared`:
+    /// others may have sent what it shows open, so [`Self::answer_doubts`] is to look.
     ///
     /// # Errors
     /// [`EngineError::Journal`] when answered slots cannot be freed.
-    pub fn restored(&self) -> Result<usize, EngineError> {
+    pub fn restored(&self, is_shared: bool) -> Result<usize, EngineError> {
         let mut books = self.shared.books.lock();
+        books.is_shared = is_shared;
+        if is_shared {
+            return Ok(books.doubts.len());
+        }
         let Books { done, doubts, .. } = &mut *books;
         let mut answered = Vec::new();
         doubts.retain(|key, doubt| {

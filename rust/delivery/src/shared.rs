@@ -43,6 +43,10 @@ pub(crate) struct Books {
     pub(crate) done: DoneSet,
     /// Attempts the journal shows open and nothing has answered yet.
     pub(crate) doubts: HashMap<DeliveryKey, Doubt>,
+    /// Slots of those that are answered and not freed yet.
+    pub(crate) answered: Vec<u32>,
+    /// Partitions go to other workers and come back.
+    pub(crate) is_shared: bool,
     /// Of each partition something was admitted from.
     pub(crate) tenures: HashMap<u32, Arc<Tenure>>,
 }

@@ -412,8 +412,31 @@ impl Engine {
             .collect()
     }
 
-    fn restored(&self, py: Python<'_>) -> PyResult<usize> {
-        py.detach(|| self.0.restored()).map_err(engine_error)
+    #[pyo3(signature = (*, is_shared=false))]
+    fn restored(&self, py: Python<'_>, is_shared: bool) -> PyResult<usize> {
+        py.detach(|| self.0.restored(is_shared))
+            .map_err(engine_error)
+    }
+
+    fn doubts(&self) -> HashMap<u32, u64> {
+        self.0.doubts().into_iter().collect()
+    }
+
+    fn answer_doubts(
+        &self,
+        py: Python<'_>,
+        batch: &Bound<'_, PyAny>,
+    ) -> PyResult<Vec<AppendTuple>> {
+        let rows = rows(batch)?;
+        let appends = py.detach(|| self.0.answer_doubts(&rows));
+        Ok(appends
+            .into_iter()
+            .map(|append| append_tuple(py, append))
+            .collect())
+    }
+
+    fn doubts_told(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.0.doubts_told()).map_err(engine_error)
     }
 
     fn in_flight(&self) -> usize {

@@ -62,6 +62,13 @@ impl OutcomeBatch {
             .collect()
     }
 
+    fn withdraw(&self, py: Python<'_>) -> Vec<AppendTuple> {
+        let said = py.detach(|| self.lock().withdraw());
+        said.into_iter()
+            .map(|append| append_tuple(py, append))
+            .collect()
+    }
+
     fn deferrals(&self, py: Python<'_>) -> Vec<AppendTuple> {
         let deferrals = py.detach(|| self.lock().deferrals());
         deferrals

@@ -428,7 +428,7 @@ class FakeEngine:
     def lease(self, seconds: float) -> None:
         self.leased_s = seconds
 
-    def restored(self) -> int:
+    def restored(self, *, is_shared: bool = False) -> int:
         self.journal.note("restored")
         return 0
 

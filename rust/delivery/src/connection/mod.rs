@@ -4,8 +4,9 @@
 //! the journal what is about to leave, see whether to close, and let the driver move bytes. The next
 //! message is offered as soon as the content of the last one is queued, so both leave in one write.
 //! **Invariants.** A slot of the journal is written before the first octet of a message's content
-//! leaves; if it cannot be, the connection is given up instead. Every message taken ends here: in an
-//! outcome, or back at the front of its path when the receiver never answered its MAIL.
+//! leaves; if it cannot be, or if the lease has run out meanwhile, the connection is given up instead.
+//! Every message taken ends here: in an outcome, or back at the front of its path when the receiver
+//! never answered its MAIL.
 
 mod settle;
 
@@ -23,6 +24,7 @@ use crate::clock;
 use crate::connect::{Session, establish};
 use crate::driver::Step;
 use crate::host::NO_REQUIRETLS;
+use crate::journal::Opened;
 use crate::notification::dsn_of;
 use crate::outcome::End;
 use crate::path::Path;
@@ -119,8 +121,8 @@ impl<'a> Connection<'a> {
                 return why;
             }
             self.offer();
-            if let Err(error) = self.journal() {
-                return transport(format!("the journal cannot be written: {error}"));
+            if let Err(why) = self.journal() {
+                return why;
             }
             self.quit_if_useless();
             match self.step().await {
@@ -295,18 +297,33 @@ impl<'a> Connection<'a> {
     }
 
     /// Notes the attempts whose content is queued, before any of it leaves.
-    fn journal(&mut self) -> std::io::Result<()> {
+    fn journal(&mut self) -> Result<(), Why> {
+        let shared = &self.shard.links.shared;
         for id in self.session.driver.client.sending() {
             let open = self.open.iter_mut().find(|open| open.id == id);
             let Some(open) = open.filter(|open| open.content_at.is_none()) else {
                 continue;
             };
+            // The process may have been stopped since MAIL, and its partitions be others' now.
+            if shared.lease.renewed_at_best().is_some() {
+                return Err(Why {
+                    is_manner: true,
+                    ..transport("no commit for a session timeout: nothing more is sent".to_owned())
+                });
+            }
             open.content_at = Some(clock::now());
-            let journal = &self.shard.links.shared.journal;
             let at_us = clock::wall_us();
             for to in &open.mail.recipients {
                 let delivery = &to.job.delivery;
-                let slot = journal.begin(delivery.key(), delivery.attempt(), at_us)?;
+                let slot = shared.journal.begin(Opened {
+                    key: delivery.key(),
+                    partition: delivery.partition,
+                    attempt: delivery.attempt(),
+                    at_us,
+                });
+                let slot = slot.map_err(|error| {
+                    transport(format!("the journal cannot be written: {error}"))
+                })?;
                 open.slots.push(slot);
             }
         }

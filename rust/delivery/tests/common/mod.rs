@@ -131,7 +131,7 @@ impl Worker {
         worker.apply(appends);
         worker
             .engine
-            .restored()
+            .restored(false)
             .expect("the journal can be written");
         let rows: Vec<Row> = worker
             .queue
