@@ -457,6 +457,11 @@ class Engine:
         """
     def set_signers(self, signers: Sequence[tuple[str, str, str, bytes]]) -> None:
         """Swap the DKIM keys: (domain, selector, "rsa" | "ed25519", PKCS#8 DER)."""
+    def suppress(self, org: str, entries: Sequence[tuple[str, int, int, str]]) -> None:
+        """Replace an organization's suppression list: (address, since, until, reason), times in
+        microseconds since the Unix epoch, until 0: for good. What is routed from now on and goes to
+        one that is suppressed ends without an attempt.
+        """
     # consume
     def room(self, timeout_ms: int) -> int:
         """How many more records may be admitted now; waits until it is above 0 or time is over."""
@@ -652,6 +657,8 @@ class Recipient:
     def site(self) -> str: ...
     @property
     def provider(self) -> str: ...
+    @property
+    def suppression_age_s(self) -> float: ...
 
 @final
 class RouteBatch:

@@ -79,6 +79,37 @@ def test_what_waits_is_flushed_and_cancelled_by_choice(own: Postalynk) -> None:
     assert own.ask("queue")["deferred"] == 1
 
 
+def test_a_suppressed_address_gets_nothing_until_it_is_lifted(own: Postalynk) -> None:
+    own.command("queue", "cancel", "--all", "--yes")
+    before = states(own)
+    waits = own.send(to="defer.ada@rcpt.example")
+    own.wait_state(waits, "delivery_delayed")
+    listed = own.base / "list.txt"
+    listed.write_text("bob@rcpt.example\n\ncid@rcpt.example\n")
+    added = own.ask("suppression", "add", own.org, "Defer.Ada@rcpt.example", "--file", str(listed))
+    assert [row["state"] for row in added] == ["suppressed"] * 3
+    stopped = own.send(to=["bob@rcpt.example", "dan@rcpt.example"])
+    own.wait_states(stopped, "suppressed", "delivered")
+    # Mail that was accepted before ends, too, once its next attempt is due.
+    own.ask("queue", "flush", "--domain", "rcpt.example", "--yes")
+    own.wait_state(waits, "suppressed")
+    own.kill()
+    own.start()
+    assert own.ask("suppression", "lift", own.org, "bob@rcpt.example")[0]["state"] == "lifted"
+    own.wait_state(own.send(to="bob@rcpt.example"), "delivered")
+    own.wait_state(own.send(to="cid@rcpt.example"), "suppressed")
+    own.ask("suppression", "forget", own.org, "cid@rcpt.example")
+    assert [row["address"] for row in own.ask("suppression", "list", own.org)] == [
+        "bob@rcpt.example",
+        "defer.ada@rcpt.example",
+    ]
+    missing = own.command("suppression", "lift", own.org, "nobody@rcpt.example")
+    assert (missing.returncode, "is not on the list" in missing.stderr) == (1, True)
+    after = states(own)
+    assert after["suppressed"] - before.get("suppressed", 0) == 3
+    assert after["delivered"] - before.get("delivered", 0) == 2
+
+
 def put(own: Postalynk, *values: bytes) -> None:
     """Records of a foreign writer, into the organization's own partition, while nothing runs."""
     own.stop()

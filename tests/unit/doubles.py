@@ -1,5 +1,6 @@
 """Test doubles of what hooks read; a test of a policy needs no engine."""
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -15,6 +16,7 @@ class Rcpt:
     domain: str = "example.org"
     site: str = "example.org"
     provider: str = ""
+    suppression_age_s: float = math.inf
 
 
 @dataclass

@@ -20,6 +20,7 @@ def commands() -> "App":
         pool,
         queue,
         replay,
+        suppression,
         tls_report,
         topics,
         trace,

@@ -26,11 +26,17 @@ __all__ = [
     "encode_scheduled",
     "fetch_sts_policy",
     "is_shown",
+    "normal_address",
     "normal_domain",
     "partition_of",
     "routing_records",
     "waiting",
 ]
+
+
+def normal_address(text: str) -> str:
+    """An address with its domain as A-labels; raises ValueError with the reason in plain words."""
+    return parse_address(text.strip())
 
 
 def normal_domain(text: str) -> str:

@@ -17,9 +17,7 @@ from postalynk.control.domains import place
 from postalynk.control.secrets import Secrets
 from postalynk.control.values import (
     IN_FORCE,
-    PARTITION,
     PREFIXES,
-    TOPIC,
     ApiKey,
     DeployedPolicy,
     Domain,
@@ -31,6 +29,7 @@ from postalynk.control.values import (
     Value,
     decode,
     key_of,
+    pairs,
 )
 
 if TYPE_CHECKING:
@@ -43,8 +42,6 @@ DEFAULT_POOLS = tuple(
     Pool(name=name, sources={"default": 1}) for name in ("default", "high", "majors")
 )
 """The pools of the shipped policy, so that it works before an operator has set any."""
-
-PAGE = 1000
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -79,13 +76,10 @@ class Directory:
     def load(self, queue: Queue) -> None:
         """Read all of ``email.config``; raises ControlError on an unreadable value."""
         values: dict[bytes, Value] = {}
-        after: bytes | None = None
-        while page := queue.compacted(TOPIC, PARTITION, after, PAGE):
-            for key, raw in page:
-                kind = _kind_of(key)
-                if kind is not None:  # else a newer release's concern, left alone
-                    values[key] = decode(kind, key, raw)
-            after = page[-1][0]
+        # By kind: what else is there is a newer release's concern, or too much for a snapshot.
+        for kind, prefix in PREFIXES.items():
+            for key, raw in pairs(queue, prefix.encode()):
+                values[key] = decode(kind, key, raw)
         self._swap(values)
 
     def put(self, changes: Mapping[bytes, Value | None]) -> None:
@@ -201,11 +195,6 @@ class Directory:
             for key in domain.keys
             if key.state == "signing"
         ]
-
-
-def _kind_of(key: bytes) -> type[Value] | None:
-    prefix = key.partition(b"/")[0].decode(errors="replace") + "/"
-    return next((kind for kind, known in PREFIXES.items() if known == prefix), None)
 
 
 def _build(values: Mapping[bytes, Value]) -> Snapshot:

@@ -24,6 +24,7 @@ from postalynk.control.directory import Directory
 from postalynk.control.domains import DomainSetup, make_keys, setup_of
 from postalynk.control.rotation import DEFAULT_WAITS, Waits, advance, is_pending, with_new_keys
 from postalynk.control.secrets import Secrets
+from postalynk.control.suppressions import Suppressions
 from postalynk.control.templates import TemplateFields
 from postalynk.control.values import (
     PARTITION,
@@ -38,6 +39,7 @@ from postalynk.control.values import (
     Template,
     Value,
     encode,
+    kept_policies,
     key_of,
 )
 from postalynk.errors import ControlError
@@ -53,8 +55,6 @@ log = get_logger(__name__)
 MAX_DOMAIN = 200
 """Octets: a Message-ID (36 of UUID, ``@``, the domain) must stay under 250 to be composable."""
 MAX_WEIGHT = 1_000_000
-KEPT_POLICIES = 5
-"""Bundles to go back to, the one in force among them."""
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _EHLO = re.compile(
@@ -90,12 +90,14 @@ class Control:
         self._listeners: list[Callable[[], None]] = []
         self.directory = Directory(secrets)
         self.directory.load(queue)
+        self.suppressions = Suppressions(queue, clock)
 
     def reload(self) -> None:
         """Take over what another process has changed."""
         with self._lock:
             self.directory.load(self._queue)
         self._tell([])
+        self.suppressions.reload()
 
     def subscribe(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` after every change, from the changing thread; it reads `directory`."""
@@ -370,7 +372,9 @@ class Control:
             before, now_us = snapshot.in_force, self._clock()
             if canary_share is not None and version == before.current:
                 raise ControlError(f"the policy {version} is in force already", fix="change it")
-            kept, gone = _kept([*before.kept, version], before.current if canary_share else version)
+            kept, gone = kept_policies(
+                [*before.kept, version], before.current if canary_share else version
+            )
             in_force = PolicyInForce(current=version, kept=kept, created_at_us=now_us)
             if canary_share is not None:
                 in_force = PolicyInForce(
@@ -477,19 +481,6 @@ class Control:
             except Exception:
                 # The change is durable and visible; a deaf listener must not deny it.
                 log.exception("a listener of control changes failed", changed=changed)
-
-
-def _kept(deployed: list[str], in_force: str) -> tuple[list[str], list[str]]:
-    """The versions to keep, in order of their last deployment, and those that go."""
-    newest = deployed[-1]
-    kept = [known for known in deployed[:-1] if known != newest] + [newest]
-    gone: list[str] = []
-    while len(kept) > KEPT_POLICIES:
-        # Never what decides now, and never the candidate.
-        old = next(known for known in kept if known not in (in_force, newest))
-        kept.remove(old)
-        gone.append(old)
-    return kept, gone
 
 
 def _check_slug(what: str, name: str) -> None:

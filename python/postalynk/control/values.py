@@ -1,22 +1,32 @@
 """The values of ``email.config``: one JSON object a key, with a version, unknown fields kept.
 
 Keys: ``org/ID``, ``key/PREFIX``, ``domain/NAME``, ``pool/NAME``, ``source/NAME``, ``template/ID``,
-``policy/VERSION``, ``in-force/policy``; all in partition 0. A field this release does not know (a
+``policy/VERSION``, ``in-force/policy``, and ``suppression/ORG/ADDRESS`` (`suppressions`); all in
+partition 0. A field this release does not know (a
 newer one wrote it) survives every rewrite: `encode` lays the new fields over the old object.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
 from postalynk.errors import ControlError
 from postalynk.model import InDoubt
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from postalynk.queue.protocol import Queue
+
 TOPIC = "email.config"
 PARTITION = 0
 """All control state is one partition: it is small, and one order of changes is worth more."""
+
+PAGE = 1000
+KEPT_POLICIES = 5
+"""Bundles to go back to, the one in force among them."""
 
 IN_FORCE = "policy"
 """The one name of a `PolicyInForce`."""
@@ -185,3 +195,29 @@ def decode(kind: type[V], key: bytes, value: bytes) -> V:
             f"{TOPIC} holds an unreadable value under {key.decode(errors='replace')}: {error}",
             fix="restore it from a backup, or upgrade if a newer release wrote it",
         ) from error
+
+
+def pairs(queue: Queue, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """What ``email.config`` holds under keys that begin so, in their order."""
+    # Of a copy that follows the broker only this waits until it holds all that is stored now.
+    queue.get(TOPIC, PARTITION, [prefix])
+    after = prefix
+    while page := queue.compacted(TOPIC, PARTITION, after, PAGE):
+        for key, raw in page:
+            if not key.startswith(prefix):
+                return
+            yield key, raw
+        after = page[-1][0]
+
+
+def kept_policies(deployed: list[str], in_force: str) -> tuple[list[str], list[str]]:
+    """The versions to keep, in order of their last deployment, and those that go."""
+    newest = deployed[-1]
+    kept = [known for known in deployed[:-1] if known != newest] + [newest]
+    gone: list[str] = []
+    while len(kept) > KEPT_POLICIES:
+        # Never what decides now, and never the candidate.
+        old = next(known for known in kept if known not in (in_force, newest))
+        kept.remove(old)
+        gone.append(old)
+    return kept, gone

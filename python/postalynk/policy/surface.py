@@ -48,6 +48,16 @@ class Recipient(Protocol):
         """The provider behind the site: ``"google"``, ``"outlook"``; empty: not a known one."""
         ...
 
+    @property
+    def suppression_age_s(self) -> float:
+        """Seconds since the organization put the address on its suppression list, now lifted.
+
+        ``msg.rcpt.suppression_age_s < 30 * 86_400``: it got no mail for a part of last month.
+        Infinite for one that never was on it, or was forgotten; an address that is suppressed gets
+        no mail, so no policy is asked about it.
+        """
+        ...
+
 
 class Message(Protocol):
     """One delivery: a message on its way to one recipient.

@@ -9,6 +9,7 @@ not is an AttributeError here as it would be in the worker.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -30,6 +31,8 @@ class RecipientView(msgspec.Struct, frozen=True, gc=False):
     domain: str
     site: str
     provider: str
+    suppression_age_s: float = math.inf
+    """Where only the log is known, no list is."""
 
 
 class MessageView(msgspec.Struct, frozen=True, gc=False):

@@ -32,12 +32,14 @@ from postalynk.service import (
     projecting,
     queue_operations,
     replaying,
+    suppression_lists,
     tls_report,
 )
 from postalynk.service.canary import CanaryWatch
 from postalynk.service.client import Client, control_directory
 from postalynk.service.queue_operations import LiveQueueOperations, QueueOperations
 from postalynk.service.rotation import key_waits
+from postalynk.service.suppression_lists import SuppressionOperations
 from postalynk.settings import Settings, TlsReports
 from postalynk.storage.hot.reader import HotReader
 from postalynk.worker.parts import Parts
@@ -69,6 +71,7 @@ NAMES = (
         }
     )
     | queue_operations.NAMES
+    | suppression_lists.NAMES
 )
 """Operations that need no running process."""
 
@@ -87,7 +90,7 @@ RECORDER_NAMES = frozenset({"replay_projections"})
 """Those of a process that records."""
 
 
-class Operations(QueueOperations):
+class Operations(QueueOperations, SuppressionOperations):
     """Operations over the queue and the control state in it."""
 
     def __init__(self, queue: AnyQueue, control: Control, settings: Settings | None = None) -> None:

@@ -27,8 +27,9 @@ import uvloop
 
 from postalynk.control.operations import Control
 from postalynk.control.schedule import Schedule
+from postalynk.control.suppressions import Suppressions
 from postalynk.control.values import PARTITION, TOPIC
-from postalynk.engine import open_engine
+from postalynk.engine import Engine, open_engine
 from postalynk.errors import PostalynkError, SettingsError, StorageError
 from postalynk.ingest.app import IngestContext, Readiness, build_app, intake_parts
 from postalynk.ingest.border import Submission
@@ -309,6 +310,7 @@ class Process:
 
         configure()
         control.subscribe(configure)
+        _suppress(engine, control.suppressions)
         return parts
 
     def _open_recorder(
@@ -361,6 +363,17 @@ class Process:
     def _task_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._on_failure(error)
+
+
+def _suppress(engine: Engine, lists: Suppressions) -> None:
+    """Let the engine know the suppression lists, now and after every change."""
+
+    def tell(org: str) -> None:
+        rows = [(e.address, e.created_at_us, e.until_us, e.reason) for e in lists.of(org)]
+        engine.suppress(org, rows)
+
+    lists.subscribe(tell)
+    lists.reload()
 
 
 def _settle_memory() -> None:

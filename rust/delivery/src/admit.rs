@@ -1,6 +1,7 @@
 //! Taking records in: decode, fan out, skip what is done, find out where it goes.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -234,6 +235,7 @@ impl Engine {
                 weight: record.raw().len().div_ceil(recipients),
                 doubtful_slot: None,
                 explanation: OnceLock::new(),
+                suppressed_at_us: AtomicU64::new(0),
             };
             open.push((delivery, waiting));
         }
@@ -366,6 +368,7 @@ fn deferred_delivery(
         destination: None,
         doubtful_slot: None,
         explanation: OnceLock::new(),
+        suppressed_at_us: AtomicU64::new(0),
     }
 }
 

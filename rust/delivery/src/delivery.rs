@@ -2,9 +2,10 @@
 //!
 //! **Model.** The deliveries of one record share it (no copy of a body); each knows where it came
 //! from, how often it was tried, and, once its site is known, where it goes. From then on it is
-//! shared between threads and with Python, and nothing of it changes but that an explanation of its
-//! route may be noted, once.
+//! shared between threads and with Python, and nothing of it changes but what is noted as it is
+//! routed: an explanation, once, and when its address was suppressed last.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use postalynk_record::v1::{self, message::Content};
@@ -66,12 +67,25 @@ pub struct Delivery {
     pub(crate) doubtful_slot: Option<u32>,
     /// Why the policy sends it where it does, for the record of its next attempt.
     pub(crate) explanation: OnceLock<Box<str>>,
+    /// See [`Self::suppressed_at_us`].
+    pub(crate) suppressed_at_us: AtomicU64,
 }
 
 impl Delivery {
     /// Notes why it goes where it goes; the first note counts.
     pub fn explain(&self, text: String) {
         let _ = self.explanation.set(text.into());
+    }
+
+    /// When the organization suppressed the address last, as its batch was routed, in microseconds
+    /// since the Unix epoch; 0: never, as far as is known.
+    #[must_use]
+    pub fn suppressed_at_us(&self) -> u64 {
+        self.suppressed_at_us.load(Relaxed)
+    }
+
+    pub(crate) fn suppressed(&self, at_us: u64) {
+        self.suppressed_at_us.store(at_us, Relaxed);
     }
 
     /// Message id and recipient.

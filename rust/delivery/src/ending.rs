@@ -19,6 +19,13 @@ pub(crate) fn expired(delivery: Arc<Delivery>, now_us: u64) -> Finished {
     finished
 }
 
+/// The organization sends nothing to this address.
+pub(crate) fn suppressed(delivery: Arc<Delivery>, reason: &str, now_us: u64) -> Finished {
+    let mut finished = ended(delivery, End::Suppressed, now_us);
+    finished.reason = format!("on the organization's suppression list: {}", reason);
+    finished
+}
+
 /// Taken back while it waited for its next attempt.
 pub(crate) fn cancelled(delivery: Delivery, now_us: u64, reason: &str) -> Finished {
     let mut finished = ended(Arc::new(delivery), End::Cancelled, now_us);

@@ -20,6 +20,7 @@ use crate::prepare::{SignerKey, Signers};
 use crate::route::RouteSpec;
 use crate::settings::Settings;
 use crate::shared::{Books, Shared};
+use crate::suppression::Suppression;
 use crate::threads::Threads;
 use crate::trace::TraceBatch;
 use crate::tracker::{Place, encode_note};
@@ -120,7 +121,17 @@ impl Engine {
         let taken = self.shared.routable.take(max, timeout, clock::now());
         let (over, deliveries): (Vec<_>, _) = taken.into_iter().partition(|d| d.tenure.is_over());
         self.shared.abandon(over.iter().map(|d| &**d));
+        let (ended, deliveries) = self.shared.suppressions.part(deliveries, clock::wall_us());
+        if !ended.is_empty() {
+            self.shared.outcomes.push_all(ended);
+        }
         RouteBatch { deliveries }
+    }
+
+    /// Replaces an organization's suppression list: addresses and their entries. It counts for what
+    /// is routed from now on.
+    pub fn suppress(&self, org: &str, entries: Vec<(String, Suppression)>) {
+        self.shared.suppressions.replace(org, entries);
     }
 
     /// Sends: `choice[i]` is the index in `routes` of delivery `i`.

@@ -44,6 +44,8 @@ pub(crate) enum End {
     Expired,
     /// Taken back while it waited.
     Cancelled,
+    /// Its address is on the organization's suppression list.
+    Suppressed,
     /// Put back without an attempt.
     Parked,
     /// The log of events knows a deferral that `email.deferred` lost: write it again.
@@ -59,6 +61,7 @@ impl End {
             Self::InDoubt => "in_doubt",
             Self::Expired => "expired",
             Self::Cancelled => "cancelled",
+            Self::Suppressed => "suppressed",
             Self::Parked => "parked",
             Self::Rebuilt => "rebuilt",
         }
@@ -344,6 +347,7 @@ fn told(entry: &Finished, decision: &Decision) -> Option<(Kind, String)> {
         (End::Bounced, _) => (Kind::Bounced, entry.reason.clone()),
         (End::Expired, _) => (Kind::Expired, entry.reason.clone()),
         (End::Cancelled, _) => (Kind::Cancelled, entry.reason.clone()),
+        (End::Suppressed, _) => (Kind::Suppressed, entry.reason.clone()),
         (End::InDoubt, _) if wish(entry) == InDoubt::AssumeDelivered => (
             Kind::Delivered,
             format!(

@@ -27,6 +27,7 @@ use crate::prepare::Signers;
 use crate::settings::Settings;
 use crate::shaping::Shaping;
 use crate::standing::Standings;
+use crate::suppression::Suppressions;
 use crate::tenure::{Lease, Tenure};
 use crate::timers::Timers;
 use crate::tls::{Reports, Roots};
@@ -71,6 +72,7 @@ pub(crate) struct Shared {
     pub(crate) shaping: Shaping,
     pub(crate) warmth: Warmth,
     pub(crate) standings: Standings,
+    pub(crate) suppressions: Suppressions,
     pub(crate) routable: Inbox<Arc<Delivery>>,
     pub(crate) outcomes: Inbox<Finished>,
     pub(crate) metrics: Metrics,
@@ -119,6 +121,7 @@ impl Shared {
             shaping: Shaping::default(),
             warmth: Warmth::beside(&settings.journal, started_at_us),
             standings: Standings::default(),
+            suppressions: Suppressions::default(),
             routable: Inbox::default(),
             outcomes: Inbox::default(),
             metrics: Metrics::new(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use postalynk_delivery::{
     Engine as Delivery, HeaderOp, PathAsked, PathNow, RouteSpec, Row, Settings, SignerKey,
-    SiteLimits, TraceLine, Undecodable, WarmPlan,
+    SiteLimits, Suppression, TraceLine, Undecodable, WarmPlan,
 };
 use postalynk_dkim::Lanes;
 use postalynk_mime::Header;
@@ -124,6 +124,19 @@ impl Engine {
         let keys: Vec<_> = signers.into_iter().map(key).collect();
         py.detach(|| self.0.set_signers(&keys))
             .map_err(engine_error)
+    }
+
+    fn suppress(&self, py: Python<'_>, org: &str, entries: Vec<(String, u64, u64, String)>) {
+        let entry = |(address, since_us, until_us, reason)| {
+            let entry = Suppression {
+                since_us,
+                until_us,
+                reason,
+            };
+            (address, entry)
+        };
+        let entries = entries.into_iter().map(entry).collect();
+        py.detach(|| self.0.suppress(org, entries));
     }
 
     fn room(&self, py: Python<'_>, timeout_ms: u64) -> usize {

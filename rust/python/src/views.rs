@@ -57,7 +57,7 @@ impl Delivery {
 
     #[getter]
     fn rcpt(&self) -> Recipient {
-        Recipient(Arc::clone(&self.0))
+        Recipient(Arc::clone(&self.0), self.1)
     }
 
     #[getter]
@@ -100,7 +100,7 @@ impl Organization {
 
 /// See the stub.
 #[pyclass(frozen)]
-pub(crate) struct Recipient(Arc<Inner>);
+pub(crate) struct Recipient(Arc<Inner>, u64);
 
 #[pymethods]
 impl Recipient {
@@ -122,6 +122,14 @@ impl Recipient {
     #[getter]
     fn provider(&self) -> &str {
         self.0.provider()
+    }
+
+    #[getter]
+    fn suppression_age_s(&self) -> f64 {
+        match self.0.suppressed_at_us() {
+            0 => f64::INFINITY,
+            at_us => self.1.saturating_sub(at_us) as f64 / 1e6,
+        }
     }
 }
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from postalynk.control.operations import KEPT_POLICIES, Control
+from postalynk.control.operations import Control
 from postalynk.control.secrets import Secrets
+from postalynk.control.values import KEPT_POLICIES
 from postalynk.errors import ControlError, PolicyError
 from postalynk.policy import DEFAULT, Bundle, load, made_of
 from postalynk.service import policies

@@ -6,6 +6,7 @@ can be told to raise.
 """
 
 import json
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -55,6 +56,7 @@ class FakeRecipient:
         self.domain = address.rpartition("@")[2]
         self.site = self.domain
         self.provider = "google" if self.domain == "gmail.com" else ""
+        self.suppression_age_s = math.inf
 
 
 class FakeDelivery:

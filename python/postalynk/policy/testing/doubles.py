@@ -6,6 +6,7 @@ whatever a test does not care about.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
@@ -75,12 +76,14 @@ class Message(MessageView, frozen=True, gc=False):
         attempt: int = 1,
         age_s: float = 0.0,
         last_reply: str = "",
+        suppression_age_s: float = math.inf,
     ) -> Message:
         """A delivery: ``Message.fake(provider="google", priority="bulk")``.
 
         ``to``: the recipient's address; left out, one that ``provider`` receives, else
         ``ada@example.org``. ``site``: left out, the provider's, else the domain. ``size_bytes`` in
-        octets, ``age_s`` in seconds since acceptance. Raises ValueError for an address without @.
+        octets, ``age_s`` in seconds since acceptance, ``suppression_age_s`` since the address was
+        suppressed (infinite: never). Raises ValueError for an address without @.
         """
         known = PROVIDERS.get(provider, ("", ""))
         address = to or f"ada@{known[0] or 'example.org'}"
@@ -94,7 +97,11 @@ class Message(MessageView, frozen=True, gc=False):
             sender=sender,
             sender_domain=_domain(sender),
             rcpt=Recipient(
-                address, _domain(address), site or known[1] or _domain(address), provider
+                address,
+                _domain(address),
+                site or known[1] or _domain(address),
+                provider,
+                suppression_age_s,
             ),
             size_bytes=size_bytes,
             attempt=attempt,

@@ -9,6 +9,7 @@ hypothesis is imported when a strategy is made, so that `fake` and `at` need not
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, get_args
 
 from postalynk.policy.moment import Now
@@ -58,6 +59,7 @@ def messages(*, orgs: Sequence[str] = ("org_test", "org_other")) -> SearchStrate
         attempt=st.integers(1, 40),
         age_s=st.floats(0, 5 * 86_400),
         last_reply=st.sampled_from(_REPLIES),
+        suppression_age_s=st.one_of(st.just(math.inf), st.floats(0, 400 * 86_400)),
     )
 
 
