@@ -9,5 +9,5 @@ field. All else is Starlette (`app`).
 **Invariants.** Nothing is answered before its append is durable. One idempotency key stands for one
 set of message ids for ever, whatever crashes (`idempotency`). Buffers are bounded in bytes
 (`body`).
-**Not here.** Rendering, routing, suppression lists, the HTTP server itself.
+**Not here.** Rendering, routing, suppression lists (decision 9), the HTTP server itself.
 """

@@ -50,11 +50,10 @@ class Recipient(Protocol):
 
     @property
     def suppression_age_s(self) -> float:
-        """Seconds since the organization put the address on its suppression list, now lifted.
+        """Seconds since the organization suppressed the address, which is lifted now.
 
-        ``msg.rcpt.suppression_age_s < 30 * 86_400``: it got no mail for a part of last month.
-        Infinite for one that never was on it, or was forgotten; an address that is suppressed gets
-        no mail, so no policy is asked about it.
+        ``msg.rcpt.suppression_age_s < 30 * 86_400``: within the last month. Infinite for one that
+        never was suppressed, or is forgotten. No policy is asked while it is suppressed.
         """
         ...
 

@@ -29,14 +29,17 @@ pub struct Suppression {
     pub reason: String,
 }
 
-/// See the module: entries by organization and address in lower case.
+/// Entries by address in lower case.
+type List = HashMap<Box<str>, Suppression>;
+
+/// See the module: lists by organization.
 #[derive(Debug, Default)]
-pub(crate) struct Suppressions(RwLock<HashMap<Box<str>, HashMap<Box<str>, Suppression>>>);
+pub(crate) struct Suppressions(RwLock<HashMap<Box<str>, List>>);
 
 impl Suppressions {
     /// Replaces an organization's list; an empty one is forgotten.
     pub(crate) fn replace(&self, org: &str, entries: Vec<(String, Suppression)>) {
-        let list: HashMap<Box<str>, _> = entries
+        let list: List = entries
             .into_iter()
             .map(|(address, entry)| (address.to_lowercase().into(), entry))
             .collect();

@@ -63,6 +63,22 @@ POOLS: list[dict[str, Any]] = [
     {"name": "bulk", "sources": {"mta2": 1}},
 ]
 POOL: dict[str, Any] = {"created_at_us": NOW_US, "version": 1, **POOLS[0]}
+SUPPRESSED: list[dict[str, Any]] = [
+    {
+        "address": "ada@example.org",
+        "state": "suppressed",
+        "reason": f"complained {HOSTILE}",
+        "since_us": NOW_US,
+        "until_us": 0,
+    },
+    {
+        "address": "bob@example.org",
+        "state": "lifted",
+        "reason": "by the operator",
+        "since_us": NOW_US,
+        "until_us": NOW_US + 86_400_000_000,
+    },
+]
 SOURCE: dict[str, Any] = {
     "created_at_us": NOW_US,
     "version": 1,

@@ -23,6 +23,7 @@ from postalynk.cli import (
     policy,  # noqa: F401
     pool,  # noqa: F401
     queue,  # noqa: F401
+    suppression,  # noqa: F401
     tls_report,  # noqa: F401
     trace,  # noqa: F401
     waiting,  # noqa: F401
@@ -122,6 +123,33 @@ CASES = {
         answers.SOURCE,
     ),
     "pool-sources": Case("pool sources", "list_sources", {}, answers.SOURCES),
+    "suppression-list": Case(
+        f"suppression list {ORG} --limit 2",
+        "list_suppressed",
+        {"org": ORG, "limit": 2},
+        answers.SUPPRESSED,
+    ),
+    "suppression-list-empty": Case(
+        f"suppression list {ORG}", "list_suppressed", {"org": ORG, "limit": 1_000}, []
+    ),
+    "suppression-add": Case(
+        f"suppression add {ORG} ada@example.org --reason complained --days 30",
+        "suppress",
+        {"org": ORG, "addresses": ["ada@example.org"], "reason": "complained", "for_s": 2_592_000},
+        answers.SUPPRESSED[:1],
+    ),
+    "suppression-lift": Case(
+        f"suppression lift {ORG} bob@example.org",
+        "lift_suppressed",
+        {"org": ORG, "addresses": ["bob@example.org"]},
+        answers.SUPPRESSED[1:],
+    ),
+    "suppression-forget": Case(
+        f"suppression forget {ORG} ada@example.org bob@example.org",
+        "forget_suppressed",
+        {"org": ORG, "addresses": ["ada@example.org", "bob@example.org"]},
+        answers.SUPPRESSED,
+    ),
     "audit": Case("audit", "audit", {"is_full": False}, answers.AUDIT),
     "audit-bad": Case("audit --full", "audit", {"is_full": True}, answers.AUDIT_BAD, status=1),
     "queue-flush": Case(
@@ -383,6 +411,7 @@ def test_the_answers_have_the_shape_of_real_ones(tmp_path: Path) -> None:
     org = made["org"]
     added = ask("add_domain", domain="acme.example", org=org, rsa_key_pem=None)
     log.put("email.dlq", 3, _letter())
+    ada: Any = {"org": org, "addresses": ["ada@example.org"]}
     pairs = [
         (made, answers.ORGANIZATION),
         (ask("create_key", org=org), answers.ORGANIZATION),
@@ -419,6 +448,10 @@ def test_the_answers_have_the_shape_of_real_ones(tmp_path: Path) -> None:
         (ask("list_sources")[1:], answers.SOURCES),
         (ask("set_pool", name="default", sources={"mta1": 3, "mta2": 1}), answers.POOL),
         ([ask("list_pools")[0]], [answers.POOLS[0]]),
+        (ask("suppress", reason="complained", for_s=0, **ada), answers.SUPPRESSED[:1]),
+        (ask("list_suppressed", org=org, limit=0), answers.SUPPRESSED[:1]),
+        (ask("lift_suppressed", **ada), answers.SUPPRESSED[1:]),
+        (ask("forget_suppressed", **ada), answers.SUPPRESSED[1:]),
         (ask("audit") | {"states": {}}, answers.AUDIT | {"states": {}}),
         (ask("dead_letters", **WHICH), [answers.LETTER]),
         (ask("dead_letters_top", by="reason", **WHICH), answers.TOP[:1]),
