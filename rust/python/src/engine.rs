@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postalynk_delivery::{
-    Engine as Delivery, HeaderOp, PathAsked, PathNow, RouteSpec, Row, Settings, SignerKey,
-    SiteLimits, Suppression, TraceLine, Undecodable, WarmPlan,
+    Engine as Delivery, PathAsked, PathNow, Row, Settings, SignerKey, SiteLimits, Suppression,
+    TraceLine, Undecodable, WarmPlan,
 };
 use postalynk_dkim::Lanes;
-use postalynk_mime::Header;
 use postalynk_record::DeliveryKey;
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
@@ -21,6 +19,7 @@ use crate::batch::{damaged, rows};
 use crate::error::engine_error;
 use crate::multibuffer::SigningLanes;
 use crate::outcomes::{AppendTuple, OutcomeBatch, append_tuple};
+use crate::route::{RouteTuple, route};
 use crate::views::RouteBatch;
 
 /// (topic, partition, offset, reason, value) of a record that cannot be decoded.
@@ -28,19 +27,6 @@ type Undecoded<'py> = (String, u32, u64, String, Bound<'py, PyBytes>);
 
 /// (at_us, session, site, source, mx, text) of a line that was said.
 type Line = (u64, u64, String, String, String, String);
-
-/// A route as Python gives it; see the stub.
-type RouteTuple = (
-    String,
-    Vec<String>,
-    u64,
-    Vec<(String, String, String)>,
-    String,
-    bool,
-    String,
-    String,
-    String,
-);
 
 /// (source, site, provider, org)
 type Asked = (String, String, String, String);
@@ -50,41 +36,6 @@ type Said = (String, usize, usize, String);
 type Plan = (String, String, String, Option<u64>, String, f64);
 /// (source, site, attempts, deferred, bounced, blamed)
 type Stands = (String, String, f64, f64, f64, f64);
-
-fn route(
-    (pool, fallback, not_before_us, headers, reason, is_fallback, policy_version, lane, pin): RouteTuple,
-) -> PyResult<RouteSpec> {
-    let lane = match lane.as_str() {
-        "" => None,
-        "high" => Some(0),
-        "normal" => Some(1),
-        "bulk" => Some(2),
-        other => return Err(PyValueError::new_err(format!("no lane {other:?}"))),
-    };
-    // Refused before anything is taken, so that the worker can dispatch with its fallback route.
-    let header = |(op, name, value): (String, String, String)| match op.as_str() {
-        "set" | "add" if Header::new(&name, &value).is_err() => Err(PyValueError::new_err(
-            format!("the route may not set the header {name:?} to {value:?}"),
-        )),
-        "set" => Ok(HeaderOp::Set(name, value)),
-        "add" => Ok(HeaderOp::Add(name, value)),
-        "remove" => Ok(HeaderOp::Remove(name)),
-        other => Err(PyValueError::new_err(format!(
-            "no header operation {other:?}"
-        ))),
-    };
-    Ok(RouteSpec {
-        pool,
-        fallback,
-        not_before_us,
-        headers: headers.into_iter().map(header).collect::<PyResult<_>>()?,
-        lane,
-        pin,
-        reason,
-        is_fallback,
-        policy_version,
-    })
-}
 
 /// See the stub.
 #[pyclass(frozen)]

@@ -16,6 +16,7 @@ mod multibuffer;
 mod outcomes;
 mod queue;
 mod reports;
+mod route;
 mod routing;
 mod signer;
 mod sink;
