@@ -47,7 +47,8 @@ const GREETING: Duration = Duration::from_secs(600);
 pub(crate) struct Session {
     pub(crate) driver: Driver,
     pub(crate) mx: Arc<str>,
-    pub(crate) peer: SocketAddr,
+    /// Address and port, as outcomes name it.
+    pub(crate) peer: String,
     /// Protocol and cipher suite; empty: plaintext.
     pub(crate) tls: String,
     /// Why TLS was offered and not used.
@@ -214,7 +215,7 @@ impl Attempt<'_> {
         let mut session = Session {
             driver: Driver::new(client, stream, self.transcript()),
             mx: Arc::clone(self.mx),
-            peer: self.peer,
+            peer: self.peer.to_string(),
             tls: String::new(),
             tls_refused,
             tls_policy: self.host.demand.label,

@@ -8,6 +8,7 @@
 //! parts with a space, which RFC 5321 allows but section 4.1.2 tells everyone to avoid.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Longest local part in octets (RFC 5321, 4.5.3.1.1).
 const MAX_LOCAL: usize = 64;
@@ -32,11 +33,11 @@ pub enum AddressError {
 
 /// The MAIL FROM address: an address or the null path `<>` of a bounce (RFC 5321, 4.1.1.2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ReversePath(Box<str>);
+pub struct ReversePath(Arc<str>);
 
 /// A RCPT TO address (RFC 5321, 4.1.1.3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ForwardPath(Box<str>);
+pub struct ForwardPath(Arc<str>);
 
 /// The name given in EHLO: a domain or an address literal, ASCII (RFC 5321, 4.1.1.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -16,6 +16,7 @@
 use crate::output::Output;
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
+use std::sync::Arc;
 
 /// Beyond this many doubled dots slices cost more memory than the content: copy instead.
 const MOST_SLICED_DOTS: usize = 512;
@@ -40,12 +41,18 @@ pub enum ContentError {
 /// Checked content, shared and not copied.
 #[derive(Clone, Debug)]
 pub struct Content {
-    segments: Vec<Bytes>,
-    dots: Vec<Dot>,
+    parts: Arc<Parts>,
     octets: u64,
     ends_with_crlf: bool,
     is_eight_bit: bool,
     has_utf8_header: bool,
+}
+
+/// Shared, so that a clone allocates nothing.
+#[derive(Debug)]
+struct Parts {
+    segments: Vec<Bytes>,
+    dots: Vec<Dot>,
 }
 
 /// A dot that begins a line.
@@ -74,8 +81,10 @@ impl Content {
         let is_eight_bit = segments.iter().any(|segment| !segment.is_ascii());
         Ok(Self {
             has_utf8_header: is_eight_bit && has_eight_bit_header(&segments),
-            segments,
-            dots: scan.dots,
+            parts: Arc::new(Parts {
+                segments,
+                dots: scan.dots,
+            }),
             octets: scan.octets,
             ends_with_crlf: scan.at_line_start,
             is_eight_bit,
@@ -103,7 +112,7 @@ impl Content {
     /// Queues the stuffed content and the end of data; answers the stream position just after the
     /// final dot itself.
     pub(crate) fn queue(&self, output: &mut Output) -> u64 {
-        if self.dots.len() > MOST_SLICED_DOTS {
+        if self.parts.dots.len() > MOST_SLICED_DOTS {
             self.queue_copied(output);
         } else {
             self.queue_sliced(output);
@@ -120,7 +129,8 @@ impl Content {
     /// Queues the content as one chunk of BDAT, which needs no stuffing (RFC 3030, 2); answers the
     /// stream position just after its last octet.
     pub(crate) fn queue_chunk(&self, output: &mut Output) -> u64 {
-        self.segments.iter().for_each(|s| output.push(s.clone()));
+        let segments = self.parts.segments.iter();
+        segments.for_each(|s| output.push(s.clone()));
         if !self.ends_with_crlf {
             output.push(Bytes::from_static(b"\r\n"));
         }
@@ -128,8 +138,8 @@ impl Content {
     }
 
     fn queue_sliced(&self, output: &mut Output) {
-        let mut dots = self.dots.iter().peekable();
-        for (index, segment) in self.segments.iter().enumerate() {
+        let mut dots = self.parts.dots.iter().peekable();
+        for (index, segment) in self.parts.segments.iter().enumerate() {
             let mut start = 0;
             while let Some(dot) = dots.next_if(|dot| dot.segment == index) {
                 output.push(segment.slice(start..=dot.at));
@@ -140,9 +150,9 @@ impl Content {
     }
 
     fn queue_copied(&self, output: &mut Output) {
-        let mut stuffed = BytesMut::with_capacity(self.octets as usize + self.dots.len());
-        let mut dots = self.dots.iter().peekable();
-        for (index, segment) in self.segments.iter().enumerate() {
+        let mut stuffed = BytesMut::with_capacity(self.octets as usize + self.parts.dots.len());
+        let mut dots = self.parts.dots.iter().peekable();
+        for (index, segment) in self.parts.segments.iter().enumerate() {
             let mut start = 0;
             while let Some(dot) = dots.next_if(|dot| dot.segment == index) {
                 stuffed.extend_from_slice(&segment[start..=dot.at]);

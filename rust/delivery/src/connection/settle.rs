@@ -202,7 +202,7 @@ impl Connection<'_> {
         finished.begun = open.begun.get(index).cloned();
         finished.tried = Attempt {
             mx: self.session.mx.to_string(),
-            peer: self.session.peer.to_string(),
+            peer: self.session.peer.clone(),
             tls: self.session.tls.clone(),
             tls_refused: self.session.tls_refused.clone(),
             tls_policy: self.session.tls_policy.to_owned(),

@@ -28,6 +28,7 @@ use crate::timeout::{Deadline, Timeout};
 use crate::transaction::{Open, Transaction, TransactionId, Unfinished};
 use bytes::BytesMut;
 use std::collections::VecDeque;
+use std::fmt::Write;
 use std::io::IoSlice;
 
 /// The most messages in flight with CHUNKING: more gain nothing and may all come in doubt.
@@ -376,8 +377,8 @@ impl Client {
         command.extend_from_slice(open.transaction.reverse_path.as_str().as_bytes());
         command.extend_from_slice(b">");
         if self.capabilities.size {
-            command
-                .extend_from_slice(format!(" SIZE={}", open.transaction.content.size()).as_bytes());
+            // Writing to a buffer that grows cannot fail.
+            let _ = write!(command, " SIZE={}", open.transaction.content.size());
         }
         if self.capabilities.eight_bit_mime && open.transaction.content.is_eight_bit() {
             command.extend_from_slice(b" BODY=8BITMIME");
@@ -394,7 +395,6 @@ impl Client {
             .as_ref()
             .filter(|_| self.capabilities.dsn)
         {
-            // Writing to a buffer that grows cannot fail.
             let _ = dsn.write_mail(command);
         }
         command.extend_from_slice(b"\r\n");
@@ -435,8 +435,7 @@ impl Client {
             return;
         };
         let size = open.transaction.content.size();
-        self.command
-            .extend_from_slice(format!("BDAT {size} LAST\r\n").as_bytes());
+        let _ = write!(self.command, "BDAT {size} LAST\r\n");
         self.expected.push_back(Step::Chunk);
         let commands = self.command.split().freeze();
         self.notes.push(Sent::Commands(commands.clone()));
