@@ -2,7 +2,9 @@
 //!
 //! **Model.** Only a second in which there was always a backlog tells what a path can do; a quiet
 //! one tells what was asked of it. A smoothed rate of such seconds is the measure, and it is
-//! believed for a minute.
+//! believed for a minute. Replies of a slow receiver come in bursts, all connections waiting at a
+//! time: busy seconds in which nothing ended count to the next one in which something did. On their
+//! own they tell nothing before there are [`SILENCE`] of them.
 //! **Parking.** What cannot start soon is given a place in a virtual queue behind the real one: due
 //! times one behind the other at the path's rate, so they come back as fast as they can go.
 
@@ -14,14 +16,20 @@ const BELIEVED: Duration = Duration::from_secs(60);
 const SHORTEST_PARK: Duration = Duration::from_secs(5);
 /// Nobody knows the rate of a path in an hour.
 const LONGEST_PARK: Duration = Duration::from_secs(3_600);
-/// Measured 0 in a second means "slower than that", not "never".
+/// Measured 0 means "slower than that", not "never".
 const SLOWEST: f64 = 0.05;
+/// Busy seconds without an end after which a path is taken to stand still. A receiver that takes
+/// seconds for a reply is common; a whole backlog parked because of one is not worth it, and what
+/// waits too long is parked in any case.
+const SILENCE: u32 = 10;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pace {
     completed: u32,
     was_busy: bool,
+    /// Busy seconds since something ended, this one included.
+    busy_s: u32,
     measured: Option<(f64, Instant)>,
     parked_until_us: u64,
     /// Smoothed seconds from MAIL to the final reply.
@@ -42,12 +50,21 @@ impl Pace {
 
     /// Called once a second.
     pub(crate) fn tick(&mut self, now: Instant, has_backlog: bool) {
-        if self.was_busy && has_backlog {
-            let rate = f64::from(self.completed);
+        let is_busy = self.was_busy && has_backlog;
+        self.busy_s = if is_busy {
+            self.busy_s.saturating_add(1)
+        } else {
+            0
+        };
+        if is_busy && (self.completed > 0 || self.busy_s >= SILENCE) {
+            let rate = f64::from(self.completed) / f64::from(self.busy_s);
             let smoothed = self
                 .measured
                 .map_or(rate, |(before, _)| before * 0.7 + rate * 0.3);
             self.measured = Some((smoothed, now));
+        }
+        if self.completed > 0 {
+            self.busy_s = 0;
         }
         self.was_busy = has_backlog;
         self.completed = 0;
@@ -113,6 +130,33 @@ mod tests {
         assert_eq!(pace.rate(f64::INFINITY, at(3)), 7.0);
         assert_eq!(pace.rate(2.0, at(3)), 2.0);
         assert!(pace.rate(f64::INFINITY, at(64)).is_infinite());
+    }
+
+    #[test]
+    fn slow_replies_are_measured_over_all_they_took() {
+        let mut pace = Pace::default();
+        let start = Instant::now();
+        let at = |s: u64| start + Duration::from_secs(s);
+        pace.tick(at(0), true);
+        (1..4).for_each(|s| pace.tick(at(s), true));
+        assert!(
+            pace.rate(f64::INFINITY, at(3)).is_infinite(),
+            "three seconds without an end say nothing yet"
+        );
+        (0..80).for_each(|_| pace.complete(1, Duration::from_secs(4)));
+        pace.tick(at(4), true);
+        assert_eq!(pace.rate(f64::INFINITY, at(4)), 20.0);
+    }
+
+    #[test]
+    fn a_path_that_stands_still_is_told_in_the_end() {
+        let mut pace = Pace::default();
+        let start = Instant::now();
+        let at = |s: u32| start + Duration::from_secs(u64::from(s));
+        (0..SILENCE).for_each(|s| pace.tick(at(s), true));
+        assert!(pace.rate(f64::INFINITY, at(SILENCE)).is_infinite());
+        pace.tick(at(SILENCE), true);
+        assert_eq!(pace.rate(f64::INFINITY, at(SILENCE)), SLOWEST);
     }
 
     proptest! {
