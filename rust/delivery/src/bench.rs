@@ -8,6 +8,7 @@
 //! outcomes in the engine is here a loop that counts them and frees their slots of the journal.
 
 use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -178,6 +179,7 @@ fn job(settings: &Settings) -> Result<Job, EngineError> {
             history: History::default(),
             destination: destination.map(Arc::new),
             doubtful_slot: None,
+            suppressed_at_us: AtomicU64::new(0),
             explanation: OnceLock::new(),
             tenure: Arc::default(),
         }),

@@ -27,7 +27,7 @@ impl Worker {
     /// A worker whose messages leave by one of these pools, each with this content.
     pub fn new(settings: Settings, pools: &[String], content: Bytes) -> Result<Self, Failure> {
         let engine = Engine::new(settings)?;
-        engine.restored()?;
+        engine.restored(false)?;
         let route = |pool: &String| RouteSpec {
             pool: pool.clone(),
             ..RouteSpec::default()
