@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import structlog
 
-from postalynk.errors import StorageError
+from postalynk.errors import QueueError, StorageError
+from postalynk.queue.protocol import Shared
 from postalynk.storage.hot.connection import RowsRefused
 from postalynk.storage.hot.writer import Columns, HotWriter
 
@@ -205,7 +206,13 @@ class Recorder:
             await self._write(await asyncio.to_thread(self._codec.decode, []), positions)
         self._next.update(positions)
         commits = {place: (offset, b"") for place, offset in positions.items()}
-        await asyncio.to_thread(consumer.commit, commits)
+        try:
+            await asyncio.to_thread(consumer.commit, commits)
+        except QueueError as error:
+            if not isinstance(self._queue, Shared):
+                raise
+            # A coordinator moves or is away: PostgreSQL knows the position, the next one follows.
+            _log.warning("cannot commit", **{"error.message": str(error)})
 
     async def _divide(self, rows: list[Row]) -> None:
         """Write all rows but those PostgreSQL can never hold, found by halving."""

@@ -75,9 +75,9 @@ class Consume:
         try:
             offsets = self._parts.queue.offsets(EVENTS)
         except QueueError:
-            if not self._ends or not isinstance(self._parts.queue, Shared):
+            if not isinstance(self._parts.queue, Shared):
                 raise
-            return  # no broker answers; the poll waits for one
+            return  # no broker answers; the poll waits for one, and before all events is safe
         self._ends = {partition: end for partition, (_, end) in enumerate(offsets)}
         self._ends_until_s = now_s + ENDS_S
 

@@ -41,7 +41,10 @@ class DoubtStep:
 
     def once(self) -> bool:
         """Take in one batch; False when no attempt is in doubt any more."""
-        engine, queue = self._parts.engine, self._parts.queue
+        engine = self._parts.engine
+        if self._said:
+            # The last append failed.
+            self._tell()
         doubts = engine.doubts()
         if not doubts:
             self.close()
@@ -50,12 +53,15 @@ class DoubtStep:
             self._reader = self._open(doubts)
         batch = self._reader.poll(MAX_RECORDS, MAX_BYTES, WAIT_MS)
         self._said += engine.answer_doubts(batch)
+        self._tell()
+        return True
+
+    def _tell(self) -> None:
         if self._said:
-            queue.append(self._said)
+            self._parts.queue.append(self._said)
             log.warning("others began again what this worker had begun", attempts=len(self._said))
             self._said = []
-        engine.doubts_told()
-        return True
+        self._parts.engine.doubts_told()
 
     def _open(self, doubts: dict[int, int]) -> Consumer:
         queue = self._parts.queue

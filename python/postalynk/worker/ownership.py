@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from postalynk.observability import get_logger
 from postalynk.queue.topics import DEFERRED, SCHEDULED
+from postalynk.worker.parts import patiently
 from postalynk.worker.restore import restore
 
 if TYPE_CHECKING:
@@ -58,8 +59,9 @@ class Ownership:
         """Bring the engine to where the last owner stopped."""
         if self.commit is not None:
             self.commit.once()
-        committed = restore(self._parts, partitions)
-        self._schedule.own(partitions)
+        # Brokers that are away come back, and reading all this a second time changes nothing.
+        committed = patiently(self._parts, lambda: restore(self._parts, partitions))
+        patiently(self._parts, lambda: self._schedule.own(partitions))
         if self.commit is not None:
             self.commit.own(committed)
 

@@ -173,8 +173,9 @@ class Worker:
 
     def _schedule_loop(self) -> None:
         while not self._starting_ends.wait(PACE_S):
-            while self._schedule.once() and not self._starting_ends.is_set():
-                pass
+            while patiently(self._parts, self._schedule.once):
+                if self._starting_ends.is_set():
+                    break
 
     def _doubts_loop(self) -> None:
         try:

@@ -245,9 +245,9 @@ class FakeEngine:
         with self.lock:
             for topic, partition, offset, _, value in batch.rows():
                 where = (topic, partition)
-                self.open.setdefault(where, {})[offset] = ends[partition]
+                self.open.setdefault(where, {})[offset] = ends.get(partition, 0)
                 self.next[where] = offset + 1
-                self.notes[where] = ends[partition]
+                self.notes[where] = ends.get(partition, 0)
                 try:
                     delivery = FakeDelivery(json.loads(value))
                 except ValueError:

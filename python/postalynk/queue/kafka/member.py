@@ -112,8 +112,7 @@ class Member(Reader):
         try:
             self._refused_since = None
             positions = [(self._names[place.topic], place.partition) for place in places]
-            oldest = self._queue.ends(positions, OLDEST)
-            committed = self._committed(positions)
+            oldest, committed = self._found(positions)
             with self._lock:
                 for position, offset in zip(positions, oldest, strict=True):
                     self._at[position] = max(offset, committed.get(position, (0, b""))[0])
@@ -128,6 +127,22 @@ class Member(Reader):
             self._fetch(client, positions, whole)
         except BaseException as error:  # noqa: BLE001  raised by poll: the client would swallow it
             self._failure = error
+
+    def _found(
+        self, positions: list[Position]
+    ) -> tuple[list[int], dict[Position, tuple[int, bytes]]]:
+        """Where positions begin and what is committed; partitions often come because brokers went,
+        so their successors are waited for.
+        """
+        until = time.monotonic() + GIVE_UP_S
+        while True:
+            try:
+                return self._queue.ends(positions, OLDEST), self._committed(positions)
+            except QueueError as error:
+                if self._queue.is_closed or time.monotonic() > until:
+                    raise
+                log.warning("partitions came, no answer yet", **{"error.message": str(error)})
+                time.sleep(REJOIN_EVERY_S)
 
     def _fetch(self, client: Consumer, new: list[Position], whole: set[int]) -> None:
         """Start the new ones; those of which a sibling is still with another member wait for it."""
