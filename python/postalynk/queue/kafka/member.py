@@ -186,7 +186,8 @@ class Member(Reader):
     def _client_failed(self, error: KafkaError) -> None:
         """Another session has our name: wait for its end, unless it is alive."""
         is_refused = "UNRELEASED_INSTANCE_ID" in f"{error.name()} {error.str()}" or (
-            "still using" in error.str()
+            # Where it comes by way of a fatal error only the words say it.
+            "still using" in error.str() or "ID is still used" in error.str()
         )
         if not is_refused:
             return super()._client_failed(error)

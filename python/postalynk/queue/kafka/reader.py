@@ -192,7 +192,8 @@ class Reader:
 
     def _client_failed(self, error: KafkaError) -> None:
         """What the client cannot mend is raised; the rest it tries again by itself."""
-        if error.fatal() or error.code() in HOPELESS:
+        # An error that tells of a fatal one is itself none; that client reads no more.
+        if error.fatal() or error.code() == KafkaError._FATAL or error.code() in HOPELESS:  # noqa: SLF001
             raise failed("records cannot be read", error)
         log.warning("reading is disturbed", **{"error.message": error.str()})
 
