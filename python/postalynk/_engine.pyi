@@ -6,7 +6,7 @@ SMTP are values; exceptions (`postalynk.errors`) mean misuse, shutdown or a bug.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Self, final
+from typing import Any, Final, Self, final
 
 _Append = tuple[str, int, bytes | None, bytes | None]
 """(topic, partition, key, value): a key makes it an upsert of a compacted topic, whose tombstone is
@@ -136,18 +136,73 @@ class Submission:
         """Where it listens, ``listen`` first."""
     def open(self) -> None:
         """Serve from now on; once."""
-    def requests(
-        self, max_requests: int, timeout_ms: int
-    ) -> list[SubmissionLogin | SubmittedMessage] | None:
+    def requests(self, max_requests: int, timeout_ms: int) -> SubmissionBatch | None:
         """All that waits; blocks for the first. Empty at the time-out, None once closed."""
     def admit(self, request_id: int, org: str, key: str) -> None:
         """Let the client of a login in; its messages will carry ``org`` and ``key``."""
     def answer(self, request_id: int, text: str) -> None:
         """Answer a message, or refuse a login: ``CODE E.N.H words`` on one line of ASCII."""
+    def answer_all(self, judged: JudgedSubmissions, refusal: str | None = None) -> None:
+        """Answer all that were judged in order: 250 with their ids, or with ``refusal``."""
     def metrics(self) -> str:
         """Prometheus text exposition (format 0.0.4)."""
     def close(self) -> None:
         """Stop listening, wait up to ten seconds for answers under way, then end `requests`."""
+
+@final
+class SubmissionRules:
+    """What is so at one moment, for `SubmissionBatch.judge`."""
+
+    def __new__(
+        cls,
+        *,
+        organizations: list[tuple[str, str, str]],
+        keys: set[str],
+        domains: list[tuple[str, str, bool]],
+        host: str,
+        partitions: int,
+    ) -> Self:
+        """``organizations``: (id, plan, in_doubt); ``keys``: prefixes in force.
+
+        ``domains``: (name, organization, whether it signs). ``host``: this server's name in
+        Received. ``partitions``: of the queue.
+        """
+
+@final
+class SubmissionBatch:
+    """Logins and messages that waited together."""
+
+    @property
+    def logins(self) -> list[SubmissionLogin]: ...
+    @property
+    def orgs(self) -> set[str]:
+        """Whose messages are in it."""
+    @property
+    def request_ids(self) -> list[int]:
+        """Of its messages, in order."""
+    def judge(self, rules: SubmissionRules, now_us: int, apart: set[str]) -> JudgedSubmissions:
+        """The records of what is plainly in order, under fresh ids; nothing is answered.
+
+        All else is in `JudgedSubmissions.apart`, with every message of the organizations
+        ``apart``. ``now_us``: microseconds since the Unix epoch.
+        """
+
+@final
+class JudgedSubmissions:
+    """What became of a batch."""
+
+    @property
+    def appends(self) -> list[_Append]:
+        """Record and ACCEPTED event of each message in order, for `Queue.append`."""
+    @property
+    def lanes(self) -> list[str]:
+        """Of those messages."""
+    @property
+    def accepted(self) -> list[tuple[bytes, bytes]]:
+        """Their ids, each with its ACCEPTED event."""
+    @property
+    def apart(self) -> list[SubmittedMessage]:
+        """To be judged one by one."""
 
 @final
 class SubmissionLogin:
@@ -384,6 +439,13 @@ def encode_dead_letter(
     """A record of ``email.dlq`` that holds ``value`` whole, with its message id if it has one.
 
     ``key``: of a compacted topic; ``version``: of the Postalynk that could not process it.
+    """
+
+def decode_accepted(value: bytes) -> dict[str, Any]:
+    """An ACCEPTED event as a dict; raises ValueError.
+
+    Keys: org, at_us, lane, due_at_us, from, to, cc, bcc, reply_to (as a header would show them),
+    subject, tags (pairs), recipients, message_id (of the header).
     """
 
 def decode_dead_letter(value: bytes) -> dict[str, object]:

@@ -5,8 +5,8 @@ rate at some hundreds.
 **Model.** Requests leave messages and upserts here and wait for a future. One thread encodes and
 appends everything that waits, then the futures are resolved, then the next round begins. Marks
 (`along`) are written with any later round, a second later at the latest.
-**Invariants.** A future turns True only after `Queue.append` returned (G1). At most one append
-runs. A message that cannot be encoded fails its own request only (G6).
+**Invariants.** A future turns True only after `Queue.append` returned (G1). At most one
+round runs. A message that cannot be encoded fails its own request only (G6).
 **Law `answered_after_durable`.** When a future is True, its messages are in the log.
 **Not here.** The bound on what waits: `body.Budget` counts a request's bytes until it is answered.
 """
@@ -90,6 +90,25 @@ class Acceptor:
         self._kick()
         return durable
 
+    @property
+    def partitions(self) -> int:
+        """Of the queue."""
+        return self._queue.partitions
+
+    def append_encoded(self, appends: Sequence[Append], lanes: Sequence[str]) -> bool:
+        """Make messages durable that are encoded already, in the thread that calls.
+
+        False: that is unknown. ``lanes``: of the messages. Beside the rounds: the queue lets all
+        who append at one time share one sync, and such messages have no upserts whose order counts.
+        """
+        try:
+            self._queue.append(appends)
+        except Exception:
+            log.exception("the append failed", appends=len(appends))
+            return False
+        self._count(lanes)
+        return True
+
     def along(self, append: Append) -> None:
         """Write an upsert with any later round; that a crash may lose it must be safe."""
         self._along.append(append)
@@ -164,15 +183,15 @@ class Acceptor:
             log.exception("the append failed", appends=len(appends))
             return set(works)
         durable = [m for work in works if work not in failed for m in work.messages]
-        self._count(durable)
+        self._count([message.lane for message in durable])
         if scheduled:
             self._accepted(durable)
         return failed
 
-    def _count(self, messages: list[AcceptedMessage]) -> None:
-        if messages:
-            self._metrics.batch_size.labels("accept").observe(len(messages))
-        for lane, count in Counter([m.lane for m in messages]).items():
+    def _count(self, lanes: Sequence[str]) -> None:
+        if lanes:
+            self._metrics.batch_size.labels("accept").observe(len(lanes))
+        for lane, count in Counter(lanes).items():
             self._metrics.accepted.labels(lane).inc(count)
 
     def _encode(self, works: list[_Work]) -> tuple[list[Append], set[_Work]]:

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 from postalynk._engine import (
     EventColumns,
+    JudgedSubmissions,
     Submission,
+    SubmissionBatch,
     SubmissionLogin,
+    SubmissionRules,
     SubmittedMessage,
     Template,
     check_calendar_method,
     check_header,
+    decode_accepted,
     encode_messages,
     holds_nul,
     new_message_id,
@@ -25,13 +29,17 @@ if TYPE_CHECKING:
     from postalynk._engine import RecordBatch
 
 __all__ = [
+    "JudgedSubmissions",
     "Submission",
+    "SubmissionBatch",
     "SubmissionLogin",
+    "SubmissionRules",
     "SubmittedMessage",
     "Template",
     "accepted_ids",
     "check_calendar_method",
     "check_header",
+    "decode_accepted",
     "encode_messages",
     "holds_nul",
     "new_message_id",

@@ -124,6 +124,10 @@ class Judge:
         if self._watch is not None:
             self._watch.join()
 
+    def is_asked(self, org: str) -> bool:
+        """Whether there is a hook for this organization; from any thread."""
+        return policies_for(self._policies(), org).hook("accept", org) is not None
+
     def asked(self, org: str) -> Asked | None:
         """What to ask about a message of this organization, if there is a hook to ask now."""
         policies = policies_for(self._policies(), org)

@@ -7,10 +7,11 @@ messages while PostgreSQL is down. It keeps what a projection shows, never a bod
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from postalynk.ingest.border import decode_accepted
 from postalynk.ingest.compose import uuid_text
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ CAPACITY = 20_000
 """Messages: some seconds at the design's peak, about 30 MB."""
 
 Lists = tuple[list["Mailbox"], list["Mailbox"], list["Mailbox"], list["Mailbox"]]
-Entry = tuple[str, int, "Mailbox", Lists, str, list[tuple[str, str]], list[str], str, str, int]
+Parts = tuple[str, int, "Mailbox", Lists, str, list[tuple[str, str]], list[str], str, str, int]
+Entry = Parts | bytes
+"""What a message came as: its parts, or its ACCEPTED event, which is read once somebody asks."""
 
 
 class Recent:
@@ -40,44 +43,74 @@ class Recent:
                 *(m.lane, m.message_id, m.scheduled_at_us),
             )
             entries[m.id] = entry
-        while len(entries) > self._capacity:
-            entries.popitem(last=False)
+        self._shrink()
+
+    def add_encoded(self, accepted: Iterable[tuple[bytes, bytes]]) -> None:
+        """Remember messages that are durable by id and ACCEPTED event; from any thread."""
+        self._entries.update(accepted)
+        self._shrink()
+
+    def _shrink(self) -> None:
+        while len(self._entries) > self._capacity:
+            self._entries.popitem(last=False)
 
     def message(self, org: str, id_: bytes) -> dict[str, Any] | None:
         """The object of ``GET /emails/{id}``, still queued; None when unknown or foreign."""
-        entry = self._entries.get(id_)
-        if entry is None or entry[0] != org:
+        said = self._said(id_)
+        if said is None or said["org"] != org:
             return None
-        _, at_us, sender, lists, subject, tags, recipients, lane, message_id, due = entry
-        to, cc, bcc, reply_to = lists
+        due = said["due_at_us"]
         state = "scheduled" if due else "queued"
         return {
             "object": "email",
             "id": uuid_text(id_),
-            "from": shown(sender),
-            "to": [shown(m) for m in to],
-            "cc": [shown(m) for m in cc],
-            "bcc": [shown(m) for m in bcc],
-            "reply_to": [shown(m) for m in reply_to],
-            "subject": subject,
-            "created_at": _time(at_us),
+            "from": said["from"],
+            "to": said["to"],
+            "cc": said["cc"],
+            "bcc": said["bcc"],
+            "reply_to": said["reply_to"],
+            "subject": said["subject"],
+            "created_at": _time(said["at_us"]),
             "scheduled_at": _time(due) if due else None,
             "last_event": state,
-            "tags": [{"name": name, "value": value} for name, value in tags],
-            "priority": lane,
-            "message_id": message_id,
+            "tags": [{"name": name, "value": value} for name, value in said["tags"]],
+            "priority": said["lane"],
+            "message_id": said["message_id"],
             "deliveries": [
                 {"recipient": index, "address": address, "state": state, "attempts": 0}
-                for index, address in enumerate(recipients)
+                for index, address in enumerate(said["recipients"])
             ],
+        }
+
+    def _said(self, id_: bytes) -> dict[str, Any] | None:
+        """What the ACCEPTED event of a message says, in the form of `decode_accepted`."""
+        entry = self._entries.get(id_)
+        if entry is None or isinstance(entry, bytes):
+            return None if entry is None else decode_accepted(entry)
+        org, at_us, sender, lists, subject, tags, recipients, lane, message_id, due = entry
+        to, cc, bcc, reply_to = ([shown(m) for m in boxes] for boxes in lists)
+        return {
+            "org": org,
+            "at_us": at_us,
+            "lane": lane,
+            "due_at_us": due,
+            "from": shown(sender),
+            "to": to,
+            "cc": cc,
+            "bcc": bcc,
+            "reply_to": reply_to,
+            "subject": subject,
+            "tags": tags,
+            "recipients": recipients,
+            "message_id": message_id,
         }
 
     def events(self, org: str, id_: bytes) -> list[dict[str, Any]] | None:
         """The acceptance, the one event known here; None when unknown or foreign."""
-        entry = self._entries.get(id_)
-        if entry is None or entry[0] != org:
+        said = self._said(id_)
+        if said is None or said["org"] != org:
             return None
-        return [{"object": "event", "type": "accepted", "created_at": _time(entry[1])}]
+        return [{"object": "event", "type": "accepted", "created_at": _time(said["at_us"])}]
 
 
 def shown(mailbox: Mailbox) -> str:

@@ -1,8 +1,9 @@
 """SMTP in: logins and messages of `postalynk._engine.Submission`, judged as the API judges.
 
-**Model.** A thread waits for whatever the connections hand up; the event loop judges it: a login
-by its API key (any username), a message by the checks of `raw`. Accepted messages go through the
-API's acceptor, so HTTP and SMTP share the group commit, and idempotency keys are the same ones.
+**Model.** Two threads take turns: one waits for whatever the connections hand up and judges it, a
+login by its API key (any username), messages by the batch (`batches`), while the other's append is
+under way. What is not plainly in order goes to the event loop, one by one, by the checks of `raw`
+and through the API's acceptor, so idempotency keys and the policy's `accept` are the same ones.
 **Invariants.** 250 only after the append is durable (G1). Every request is answered exactly once,
 whatever fails. A revoked key ends its sessions with their next message.
 **Bounds.** A connection has one request here at a time; octets are bounded per organization and in
@@ -17,7 +18,6 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,7 +25,8 @@ import msgspec
 from postalynk.errors import EngineError, SettingsError
 from postalynk.ingest import idempotency, raw
 from postalynk.ingest.answers import Answer, invalid
-from postalynk.ingest.border import Submission, SubmissionLogin, SubmittedMessage, new_message_id
+from postalynk.ingest.batches import FastPass
+from postalynk.ingest.border import Submission, new_message_id
 from postalynk.ingest.compose import Composer
 from postalynk.ingest.idempotency import Prepared
 from postalynk.ingest.intake import NOT_STORED
@@ -33,6 +34,7 @@ from postalynk.ingest.receipt import Receipt
 from postalynk.observability import get_logger
 
 if TYPE_CHECKING:
+    from postalynk.ingest.border import SubmissionBatch, SubmittedMessage
     from postalynk.ingest.intake import IntakeParts
     from postalynk.model import AcceptedMessage
     from postalynk.settings import Settings
@@ -41,6 +43,7 @@ log = get_logger(__name__)
 
 MAX_BATCH = 500
 POLL_MS = 1_000
+THREADS = 2
 
 NO_SUCH_KEY = "535 5.7.8 The password is not a valid API key, or was revoked"
 REVOKED = "550 5.7.1 The API key was revoked: log in with another"
@@ -113,45 +116,73 @@ class SubmissionServer:
         self._host = host or socket.gethostname()
         self._submission = submission
         self._parts = parts
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="submission-requests")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="submission-requests")
         self._running: set[asyncio.Task[None]] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._serving: list[asyncio.Future[None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def open(self) -> None:
         """Serve from now on."""
         self._submission.open()
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._loop = asyncio.get_running_loop()
+        self._serving = [
+            self._loop.run_in_executor(self._threads, self._serve) for _ in range(THREADS)
+        ]
 
     async def close(self) -> None:
         """Answer what is under way, tell idle clients, take no more."""
         await asyncio.to_thread(self._submission.close)
-        if self._task is not None:
-            await self._task
+        await asyncio.gather(*self._serving)
         if self._running:
             await asyncio.wait(self._running)
-        self._thread.shutdown()
+        self._threads.shutdown()
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        take = partial(self._submission.requests, MAX_BATCH, POLL_MS)
-        while (batch := await loop.run_in_executor(self._thread, take)) is not None:
-            for request in batch:
+    def _serve(self) -> None:
+        """One of the threads."""
+        fast = FastPass(self._parts, self._host)
+        while (batch := self._submission.requests(MAX_BATCH, POLL_MS)) is not None:
+            self._log_in(batch)
+            if ids := batch.request_ids:
                 try:
-                    self._judge(request)
+                    self._judge_batch(fast, batch)
                 except Exception:
-                    log.exception("judging a submission failed")
-                    self._submission.answer(request.id, FAILED)
+                    log.exception("judging submissions failed")
+                    for request_id in ids:  # those that have their answer keep it
+                        self._submission.answer(request_id, FAILED)
 
-    def _judge(self, request: SubmissionLogin | SubmittedMessage) -> None:
-        if isinstance(request, SubmittedMessage):
-            self._judge_message(request)
-            return
-        grant = self._parts.directory.grant(request.password)
-        if grant is None:
-            self._parts.metrics.rejected.labels("invalid_api_key").inc()
-            self._submission.answer(request.id, NO_SUCH_KEY)
+    def _judge_batch(self, fast: FastPass, batch: SubmissionBatch) -> None:
+        judged = fast.judge(batch)
+        if (apart := judged.apart) and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._judge_apart, apart)
+        if fast.keep(judged):
+            self._submission.answer_all(judged)
         else:
-            self._submission.admit(request.id, grant.organization.id, grant.key_prefix)
+            for _ in judged.lanes:
+                self._parts.metrics.rejected.labels(NOT_STORED.reason).inc()
+            self._submission.answer_all(judged, reply(NOT_STORED))
+
+    def _judge_apart(self, messages: Sequence[SubmittedMessage]) -> None:
+        """What the fast pass says nothing of, on the event loop."""
+        for message in messages:
+            try:
+                self._judge_message(message)
+            except Exception:
+                log.exception("judging a submission failed")
+                self._submission.answer(message.id, FAILED)
+
+    def _log_in(self, batch: SubmissionBatch) -> None:
+        for login in batch.logins:
+            try:
+                grant = self._parts.directory.grant(login.password)
+            except Exception:
+                log.exception("judging a login failed")
+                self._submission.answer(login.id, FAILED)
+                continue
+            if grant is None:
+                self._parts.metrics.rejected.labels("invalid_api_key").inc()
+                self._submission.answer(login.id, NO_SUCH_KEY)
+            else:
+                self._submission.admit(login.id, grant.organization.id, grant.key_prefix)
 
     def _judge_message(self, item: SubmittedMessage) -> None:
         parts = self._parts

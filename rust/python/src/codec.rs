@@ -142,7 +142,7 @@ fn lane(name: &str) -> PyResult<Lane> {
     }
 }
 
-fn in_doubt(name: &str) -> PyResult<InDoubt> {
+pub(crate) fn in_doubt(name: &str) -> PyResult<InDoubt> {
     match name {
         "retry" => Ok(InDoubt::Retry),
         "hold" => Ok(InDoubt::Hold),
@@ -321,6 +321,45 @@ pub(crate) fn encode_messages(
         appends.push((postalynk_record::EVENTS, partition, None, value(&event)));
     }
     Ok(appends)
+}
+
+/// What an ACCEPTED event says, as a dict.
+#[pyfunction]
+pub(crate) fn decode_accepted<'py>(
+    py: Python<'py>,
+    value: PyBackedBytes,
+) -> PyResult<Bound<'py, PyDict>> {
+    let wrong = |text: String| PyValueError::new_err(text);
+    let event: Event = postalynk_record::decode(&Bytes::from_owner(value))
+        .map_err(|error| wrong(error.to_string()))?;
+    let lane = event
+        .lane()
+        .as_str_name()
+        .trim_start_matches("LANE_")
+        .to_lowercase();
+    let accepted = event
+        .accepted
+        .ok_or_else(|| wrong("no ACCEPTED event".to_owned()))?;
+    let tags: Vec<_> = accepted
+        .tags
+        .into_iter()
+        .map(|tag| (tag.name, tag.value))
+        .collect();
+    let shown = PyDict::new(py);
+    shown.set_item("org", event.org)?;
+    shown.set_item("at_us", event.at_us)?;
+    shown.set_item("lane", lane)?;
+    shown.set_item("due_at_us", event.due_at_us)?;
+    shown.set_item("from", accepted.from)?;
+    shown.set_item("to", accepted.to)?;
+    shown.set_item("cc", accepted.cc)?;
+    shown.set_item("bcc", accepted.bcc)?;
+    shown.set_item("reply_to", accepted.reply_to)?;
+    shown.set_item("subject", accepted.subject)?;
+    shown.set_item("tags", tags)?;
+    shown.set_item("recipients", accepted.recipients)?;
+    shown.set_item("message_id", accepted.message_id_header)?;
+    Ok(shown)
 }
 
 /// The partition of an organization.

@@ -22,6 +22,7 @@ mod signer;
 mod sink;
 mod sts;
 mod submission;
+mod submission_batch;
 mod template;
 mod views;
 mod waiting;
@@ -50,6 +51,9 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<sink::Sink>()?;
     module.add_class::<submission::Submission>()?;
     module.add_class::<submission::SubmissionLogin>()?;
+    module.add_class::<submission_batch::JudgedSubmissions>()?;
+    module.add_class::<submission_batch::SubmissionBatch>()?;
+    module.add_class::<submission_batch::SubmissionRules>()?;
     module.add_class::<submission::SubmittedMessage>()?;
     module.add_class::<template::Template>()?;
     module.add_class::<waiting::Timers>()?;
@@ -59,6 +63,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(address::parse_address, module)?)?;
     module.add_function(wrap_pyfunction!(address::parse_mailbox, module)?)?;
     module.add_function(wrap_pyfunction!(batch::topics, module)?)?;
+    module.add_function(wrap_pyfunction!(codec::decode_accepted, module)?)?;
     module.add_function(wrap_pyfunction!(codec::decode_dead_letter, module)?)?;
     module.add_function(wrap_pyfunction!(codec::encode_dead_letter, module)?)?;
     module.add_function(wrap_pyfunction!(codec::encode_messages, module)?)?;

@@ -5,19 +5,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use postalynk_smtp::server::{Notify, Returns};
-use postalynk_submission::{Account, Options, Request, Submission as Inner, Trusted};
+use postalynk_submission::{Account, Message, Options, Submission as Inner, Trusted};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::error::engine_error;
+use crate::submission_batch::{JudgedSubmissions, SubmissionBatch};
 
 /// See the stub.
 #[pyclass(frozen, get_all)]
 pub(crate) struct SubmissionLogin {
-    id: u64,
-    username: String,
-    password: String,
+    pub(crate) id: u64,
+    pub(crate) username: String,
+    pub(crate) password: String,
 }
 
 /// See the stub.
@@ -68,57 +69,44 @@ fn notify(notify: Option<Notify>) -> String {
     }
 }
 
-fn request(py: Python<'_>, request: Request) -> PyResult<Py<PyAny>> {
-    match request {
-        Request::Login(id, credentials) => {
-            let login = SubmissionLogin {
-                id,
-                username: credentials.username,
-                password: credentials.password,
-            };
-            Ok(Py::new(py, login)?.into_any())
-        }
-        Request::Message(id, message) => {
-            let (account, envelope, head) = (message.account, message.envelope, message.head);
-            let origin = message.origin;
-            let recipients = envelope.recipients.iter();
-            let asked = envelope.recipients.iter();
-            let (notify, orcpt) = asked
-                .map(|r| (notify(r.notify), r.original.clone().unwrap_or_default()))
-                .unzip();
-            let submitted = SubmittedMessage {
-                id,
-                org: account.org,
-                key: account.key,
-                reverse_path: envelope.reverse_path.as_str().to_owned(),
-                recipients: recipients.map(|r| r.path.as_str().to_owned()).collect(),
-                raw: PyBytes::new(py, &head.raw).unbind(),
-                from_: head.from,
-                to: head.to,
-                cc: head.cc,
-                reply_to: head.reply_to,
-                subject: head.subject,
-                message_id: head.message_id,
-                has_date: head.has_date,
-                tags: head.tags,
-                priority: head.priority,
-                idempotency_key: head.idempotency_key,
-                client_name: origin.name,
-                client_ip: origin.ip.to_string(),
-                protocol: origin.protocol,
-                ret: match envelope.returns {
-                    None => "",
-                    Some(Returns::Full) => "FULL",
-                    Some(Returns::Headers) => "HDRS",
-                },
-                envelope_id: envelope.envelope_id.unwrap_or_default(),
-                notify,
-                orcpt,
-                require_tls: envelope.requires_tls,
-                tls_optional: head.is_tls_optional,
-            };
-            Ok(Py::new(py, submitted)?.into_any())
-        }
+pub(crate) fn submitted(py: Python<'_>, id: u64, message: &Message) -> SubmittedMessage {
+    let (account, envelope, head) = (&message.account, &message.envelope, &message.head);
+    let recipients = envelope.recipients.iter();
+    let asked = envelope.recipients.iter();
+    let (notify, orcpt) = asked
+        .map(|r| (notify(r.notify), r.original.clone().unwrap_or_default()))
+        .unzip();
+    let head = head.clone();
+    SubmittedMessage {
+        id,
+        org: account.org.clone(),
+        key: account.key.clone(),
+        reverse_path: envelope.reverse_path.as_str().to_owned(),
+        recipients: recipients.map(|r| r.path.as_str().to_owned()).collect(),
+        raw: PyBytes::new(py, &head.raw).unbind(),
+        from_: head.from,
+        to: head.to,
+        cc: head.cc,
+        reply_to: head.reply_to,
+        subject: head.subject,
+        message_id: head.message_id,
+        has_date: head.has_date,
+        tags: head.tags,
+        priority: head.priority,
+        idempotency_key: head.idempotency_key,
+        client_name: message.origin.name.clone(),
+        client_ip: message.origin.ip.to_string(),
+        protocol: message.origin.protocol.clone(),
+        ret: match envelope.returns {
+            None => "",
+            Some(Returns::Full) => "FULL",
+            Some(Returns::Headers) => "HDRS",
+        },
+        envelope_id: envelope.envelope_id.clone().unwrap_or_default(),
+        notify,
+        orcpt,
+        require_tls: envelope.requires_tls,
+        tls_optional: head.is_tls_optional,
     }
 }
 
@@ -202,12 +190,27 @@ impl Submission {
         py: Python<'_>,
         max_requests: usize,
         timeout_ms: u64,
-    ) -> PyResult<Option<Vec<Py<PyAny>>>> {
+    ) -> PyResult<Option<SubmissionBatch>> {
         let timeout = Duration::from_millis(timeout_ms);
         let taken = py.detach(|| self.inner.requests(max_requests, timeout));
         taken
-            .map(|requests| requests.into_iter().map(|r| request(py, r)).collect())
+            .map(|requests| SubmissionBatch::of(py, requests))
             .transpose()
+    }
+
+    /// Answers all that were judged in order: 250 with their ids, or with the text.
+    #[pyo3(signature = (judged, refusal = None))]
+    fn answer_all(&self, py: Python<'_>, judged: &JudgedSubmissions, refusal: Option<&str>) {
+        py.detach(|| {
+            for (request, id) in &judged.requests {
+                match refusal {
+                    None => self
+                        .inner
+                        .answer(*request, &format!("250 2.0.0 Accepted as {id}")),
+                    Some(text) => self.inner.answer(*request, text),
+                }
+            }
+        });
     }
 
     fn admit(&self, request_id: u64, org: String, key: String) {

@@ -54,6 +54,19 @@ pub enum Request {
     Message(u64, Box<Message>),
 }
 
+/// Of content handed up at once, unless one message has more: a batch is one append, and the queue
+/// takes 128 MiB at once.
+const MAX_OCTETS: usize = 16_000_000;
+
+impl Request {
+    fn octets(&self) -> usize {
+        match self {
+            Self::Login(..) => 0,
+            Self::Message(_, message) => message.head.raw.len(),
+        }
+    }
+}
+
 /// The judgement.
 #[derive(Debug)]
 pub(crate) enum Verdict {
@@ -92,7 +105,8 @@ impl Desk {
         answer.ok()?.ok()
     }
 
-    /// Up to `max` requests, in order, once there is one; none at the time-out, `None` at the end.
+    /// Up to `max` requests of [`MAX_OCTETS`], in order, once there is one; none at the time-out,
+    /// `None` at the end.
     pub(crate) fn take(&self, max: usize, timeout: Duration) -> Option<Vec<Request>> {
         let deadline = Instant::now() + timeout;
         let mut queue = self.queue.lock();
@@ -104,7 +118,12 @@ impl Desk {
         if queue.requests.is_empty() {
             return None;
         }
-        let count = queue.requests.len().min(max);
+        let mut octets = 0;
+        let fitting = queue.requests.iter().take(max).take_while(|request| {
+            octets += request.octets();
+            octets <= MAX_OCTETS
+        });
+        let count = fitting.count().max(1);
         Some(queue.requests.drain(..count).collect())
     }
 
