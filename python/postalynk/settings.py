@@ -199,6 +199,9 @@ class Delivery(Section, frozen=True):
     certificate for its name, whatever ``[delivery.tls]`` says."""
     smart_host_password_file: str = ""
     """File whose first line is the password; no setting holds it, so no log can."""
+    smart_host_tls: str = ""
+    """``implicit``: TLS from the start, as on port 465 (RFC 8314), never plaintext; ``starttls``.
+    Empty: implicit on port 465, else STARTTLS as ``[delivery.tls]`` says."""
     ehlo: str = ""
     """Name for EHLO where a source has none of its own; empty: the host's name."""
     smtp: Smtp = Smtp()
@@ -475,6 +478,10 @@ def _check(settings: Settings) -> None:
         refuse("hot.url", settings.hot.url, "write embedded:DIRECTORY or postgresql://…")
     if settings.delivery.smart_host and ":" not in settings.delivery.smart_host:
         refuse("delivery.smart_host", settings.delivery.smart_host, "write host:port")
+    if settings.delivery.smart_host_tls not in {"", "starttls", "implicit"}:
+        refuse(
+            "delivery.smart_host_tls", settings.delivery.smart_host_tls, "use implicit or starttls"
+        )
     if settings.delivery.signer not in {"auto", "aws-lc-rs", "multibuffer"}:
         refuse("delivery.signer", settings.delivery.signer, "use auto, aws-lc-rs or multibuffer")
     _check_letters(settings.dead_letters, refuse)

@@ -49,6 +49,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Who we are to it; empty: no login."""
     smart_host_password: str
     """What proves it; never shown, see `__repr__`."""
+    smart_host_tls: str
+    """``implicit`` or ``starttls``; empty: by the port."""
     smtp_port: int
     """Port of MX hosts."""
     ehlo: str
@@ -133,6 +135,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             smart_host=delivery.smart_host,
             smart_host_user=delivery.smart_host_user,
             smart_host_password=_password(settings),
+            smart_host_tls=delivery.smart_host_tls,
             smtp_port=delivery.smtp.port,
             ehlo=ehlo,
             tls=tls.default,

@@ -87,6 +87,9 @@ pub(crate) async fn establish(shard: &Rc<Shard>, path: &Path) -> Result<Session,
         if is_login_wanted(shard, &hosts.hosts) {
             // A password is for one host alone: it must prove to be that one.
             setting = TlsPolicy::Verify;
+        } else if is_tls_implicit(shard, &hosts.hosts) && setting == TlsPolicy::Opportunistic {
+            // There is no plaintext to fall back to on such a port.
+            setting = TlsPolicy::Require;
         }
         let known = host(shard, (&hosts, setting), &name, port).await;
         let host = match known.and_then(|host| reachable(source.ip, &name, host)) {
@@ -119,6 +122,10 @@ fn is_login_wanted(shard: &Shard, hosts: &Hosts) -> bool {
     shard.links.shared.login.is_some() && matches!(hosts, Hosts::SmartHost { .. })
 }
 
+fn is_tls_implicit(shard: &Shard, hosts: &Hosts) -> bool {
+    shard.links.shared.settings.is_tls_implicit() && matches!(hosts, Hosts::SmartHost { .. })
+}
+
 /// One address of one host.
 struct Attempt<'a> {
     shard: &'a Shard,
@@ -143,7 +150,10 @@ impl From<Failure> for Trouble {
 
 impl Attempt<'_> {
     async fn make(&self) -> Result<Session, Failure> {
-        let wanted = if self.host.demand.must_encrypt {
+        let is_implicit = is_tls_implicit(self.shard, &self.path.destination.borrow().hosts);
+        let wanted = if is_implicit {
+            StartTls::Implicit
+        } else if self.host.demand.must_encrypt {
             StartTls::Required
         } else if self.shard.links.shared.settings.starttls {
             StartTls::WhenOffered
@@ -226,6 +236,9 @@ impl Attempt<'_> {
             relay: self.relay(),
             greeted_at: began,
         };
+        if starttls == StartTls::Implicit {
+            self.encrypt(&mut session).await?;
+        }
         let until = clock::now() + GREETING;
         loop {
             let is_greeted = self.take_events(&mut session, began).await?;
@@ -263,20 +276,7 @@ impl Attempt<'_> {
             match event {
                 Event::Ready(_) => return Ok(true),
                 Event::StartTls => {
-                    let limit = Timeout::Handshake.duration();
-                    let handshake = session
-                        .driver
-                        .stream
-                        .start_tls(&self.shard.links.tls, &self.host.names[0]);
-                    match tokio::time::timeout(limit, handshake).await {
-                        Ok(Ok(tls)) => {
-                            session.driver.transcript.note(clock::now(), &tls);
-                            session.tls = tls;
-                        }
-                        Ok(Err(error)) => return Err(broken(format!("handshake: {error}"))),
-                        Err(_) => return Err(broken("handshake: timeout".to_owned())),
-                    }
-                    session.is_policy_met = self.check(session).map_err(Trouble::Tls)?;
+                    self.encrypt(session).await?;
                     session.driver.client.tls_established();
                 }
                 Event::StartTlsRefused(reply) => session.tls_refused = reply.to_string(),
@@ -295,6 +295,23 @@ impl Attempt<'_> {
             }
         }
         Ok(false)
+    }
+
+    /// The handshake, and whether the certificates are those that are demanded.
+    async fn encrypt(&self, session: &mut Session) -> Result<(), Trouble> {
+        let limit = Timeout::Handshake.duration();
+        let stream = &mut session.driver.stream;
+        let handshake = stream.start_tls(&self.shard.links.tls, &self.host.names[0]);
+        match tokio::time::timeout(limit, handshake).await {
+            Ok(Ok(tls)) => {
+                session.driver.transcript.note(clock::now(), &tls);
+                session.tls = tls;
+            }
+            Ok(Err(error)) => return Err(broken(format!("handshake: {error}"))),
+            Err(_) => return Err(broken("handshake: timeout".to_owned())),
+        }
+        session.is_policy_met = self.check(session).map_err(Trouble::Tls)?;
+        Ok(())
     }
 
     async fn connect(&self, began: Instant) -> Result<Stream, Failure> {

@@ -46,6 +46,8 @@ pub struct Settings {
     pub smart_host_user: String,
     /// What proves it.
     pub smart_host_password: Secret,
+    /// `starttls`, or `implicit`: TLS from the start (RFC 8314, 3.3). Empty: implicit on port 465.
+    pub smart_host_tls: String,
     /// Port of MX hosts.
     pub smtp_port: u16,
     /// EHLO name of sources that have none; empty: `localhost`.
@@ -140,6 +142,7 @@ impl Default for Settings {
             smart_host: String::new(),
             smart_host_user: String::new(),
             smart_host_password: Secret::default(),
+            smart_host_tls: String::new(),
             smtp_port: 25,
             ehlo: String::new(),
             starttls: true,
@@ -233,16 +236,16 @@ impl Settings {
     pub fn check(&self) -> Result<(), EngineError> {
         let wrong = |key: &str, cause: String| EngineError::Settings(format!("{key}: {cause}"));
         if self.max_in_flight == 0 || self.max_bytes == 0 {
-            return Err(wrong(
-                "max_in_flight, max_bytes",
-                "must be 1 or more".into(),
-            ));
+            let named = "max_in_flight, max_bytes";
+            return Err(wrong(named, "must be 1 or more".into()));
         }
         if !self.smart_host.is_empty() && split_host_port(&self.smart_host).is_none() {
-            return Err(wrong(
-                "smart_host",
-                format!("{:?} is not host:port", self.smart_host),
-            ));
+            let said = format!("{:?} is not host:port", self.smart_host);
+            return Err(wrong("smart_host", said));
+        }
+        if !matches!(self.smart_host_tls.as_str(), "" | "starttls" | "implicit") {
+            let said = format!("{:?} is neither starttls nor implicit", self.smart_host_tls);
+            return Err(wrong("smart_host_tls", said));
         }
         let has_password = !self.smart_host_password.expose().is_empty();
         if self.smart_host_user.is_empty() == has_password
@@ -255,10 +258,8 @@ impl Settings {
         }
         // RFC 4616 ends each with NUL.
         if self.smart_host_user.contains('\0') || self.smart_host_password.expose().contains('\0') {
-            return Err(wrong(
-                "smart_host_user, smart_host_password",
-                "holds NUL".into(),
-            ));
+            let named = "smart_host_user, smart_host_password";
+            return Err(wrong(named, "holds NUL".into()));
         }
         postalynk_smtp::EhloName::new(self.ehlo_name())
             .map_err(|cause| wrong("ehlo", cause.to_string()))?;
@@ -286,6 +287,16 @@ impl Settings {
     #[must_use]
     pub fn smart_host_address(&self) -> Option<(&str, u16)> {
         split_host_port(&self.smart_host)
+    }
+
+    /// Whether TLS with the smart host begins before its greeting.
+    pub(crate) fn is_tls_implicit(&self) -> bool {
+        match self.smart_host_tls.as_str() {
+            "" => self
+                .smart_host_address()
+                .is_some_and(|(_, port)| port == 465),
+            said => said == "implicit" && !self.smart_host.is_empty(),
+        }
     }
 
     /// How we log in to the smart host; `None`: not at all.

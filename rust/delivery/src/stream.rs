@@ -65,7 +65,7 @@ impl Stream {
         Ok(Self::Plain(stream))
     }
 
-    /// The handshake of STARTTLS; answers protocol and cipher suite.
+    /// The handshake; answers protocol and cipher suite.
     pub(crate) async fn start_tls(&mut self, tls: &Tls, host: &str) -> io::Result<String> {
         let Self::Plain(stream) = std::mem::replace(self, Self::Gone) else {
             return Err(io::Error::other("the stream is no plaintext stream"));

@@ -13,6 +13,8 @@ pub enum StartTls {
     WhenOffered,
     /// Or not at all.
     Required,
+    /// TLS was established before the greeting (RFC 8314, 3.3), by the peer this is meant for.
+    Implicit,
 }
 
 /// How to speak on a connection.
@@ -23,8 +25,8 @@ pub struct Config {
     /// Whether to ask for TLS.
     pub starttls: StartTls,
     /// What to prove ourselves with before any mail (RFC 4954); it leaves only once the stream is
-    /// encrypted by STARTTLS. Whether the peer is the one it is meant for, the driver must have seen
-    /// when it tells [`Client::tls_established`](crate::Client::tls_established).
+    /// encrypted, by STARTTLS or from the start. Whether the peer is the one it is meant for, the driver must have seen
+    /// when it tells [`Client::tls_established`](crate::Client::tls_established), or makes the client.
     pub login: Option<Arc<Credentials>>,
     /// Messages that may be in flight at first where CHUNKING is offered; 0: send with DATA. Give
     /// what [`Client::chunk_window`](crate::Client::chunk_window) said of the last connection, 1 for

@@ -104,10 +104,10 @@ impl Client {
     pub fn new(config: Config) -> Self {
         let window = config.chunk_window.min(MOST_WINDOW);
         Self {
+            is_encrypted: config.starttls == StartTls::Implicit,
             config,
             state: State::Greeting,
             capabilities: Capabilities::default(),
-            is_encrypted: false,
             parser: ReplyParser::default(),
             output: Output::default(),
             command: BytesMut::with_capacity(COMMAND_BLOCK_BYTES),
