@@ -383,7 +383,12 @@ def memory_leave() -> int:
 def topics() -> list[tuple[str, bool]]:
     """Every topic, and whether it is compacted."""
 
-def partition_of(org: str, partitions: int) -> int: ...
+def partition_of(org: str, partitions: int, *, salt: int = 1, first_recipient: str = "") -> int:
+    """Where a message of an organization that is spread over ``salt`` slots stands."""
+
+def partitions_of(org: str, partitions: int, salt: int) -> list[int]:
+    """All partitions its messages may stand in, the organization's own first."""
+
 def new_message_id(now_ms: int) -> bytes:
     """A fresh UUIDv7 (RFC 9562 section 5.7), 16 bytes."""
 

@@ -122,3 +122,5 @@ class AcceptedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """NOTIFY of each recipient, in their order, empty where nothing was asked for; or no entry."""
     orcpt: list[str] = []
     """ORCPT of each recipient, likewise."""
+    salt: int = 1
+    """Over how many slots its organization is spread; the first recipient says in which it is."""

@@ -15,6 +15,7 @@ def commands() -> "App":
         doctor,
         domain,
         message,
+        move,
         organization,
         policy,
         pool,

@@ -39,6 +39,25 @@ def create(
     out.print(f"organization  {made['org']}\nAPI key       {made['api_key']}   (shown only now)")
 
 
+@org.command
+def update(
+    org_id: Annotated[str, Parameter(name="ORG")], *, salt: int, common: Common = COMMON
+) -> None:
+    """Change an organization.
+
+    Parameters
+    ----------
+    salt
+        Over how many slots, so partitions and workers, its mail is spread from now on. Its messages
+        are in order per recipient then. 1: not spread.
+    """
+    changed = ask(common.settings(), "update_organization", org=org_id, salt=salt)
+    if common.json:
+        emit_json(changed)
+    else:
+        out.print(f"organization  {changed['org']}\nsalt          {changed['salt']}")
+
+
 @org.command(name="list")
 def list_(*, common: Common = COMMON) -> None:
     """All organizations."""
@@ -48,7 +67,7 @@ def list_(*, common: Common = COMMON) -> None:
     else:
         table(
             rows,
-            ["org", "name", "plan", "in_doubt", "keys", "domains"],
+            ["org", "name", "plan", "in_doubt", "salt", "keys", "domains"],
             empty="No organization yet: postalynk org create NAME",
         )
 

@@ -96,7 +96,12 @@ class Schedule:
         """These are durable; those of them that are scheduled get their times."""
         for message in messages:
             if message.scheduled_at_us:
-                partition = partition_of(message.org, self._queue.partitions)
+                partition = partition_of(
+                    message.org,
+                    self._queue.partitions,
+                    salt=message.salt,
+                    first_recipient=message.recipients[0],
+                )
                 self._timers.set(partition, message.id, message.scheduled_at_us)
 
     def once(self) -> tuple[int, list[Bad]]:

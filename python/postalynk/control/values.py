@@ -46,6 +46,8 @@ class Organization(Value, frozen=True, kw_only=True):
     name: str
     plan: str = "standard"
     in_doubt: InDoubt = "retry"
+    salt: int = 1
+    """Over how many hash slots its records are spread, by recipient."""
 
 
 class ApiKey(Value, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from postalynk._engine import (
     parse_address,
     parse_mailbox,
     partition_of,
+    partitions_of,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ __all__ = [
     "parse_address",
     "parse_mailbox",
     "partition_of",
+    "partitions_of",
 ]
 
 

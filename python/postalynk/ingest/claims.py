@@ -1,7 +1,8 @@
 """Claims of idempotency keys as they stand in the compacted topic ``email.idempotency``.
 
 Key: SHA-256 of organization and key, so nothing a caller chose stands on disk. Value: a version
-octet and msgpack. The topic is co-partitioned with the organization's messages.
+octet and msgpack. A claim stands in its organization's own
+partition, wherever a salt spreads the messages.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from postalynk.ingest.border import accepted_ids
+from postalynk.ingest.border import accepted_ids, partitions_of
 from postalynk.ingest.receipt import Receipt
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     receipt: Receipt
     is_done: bool = False
     """The messages are known to be in the log; else only `accepted_of` can tell."""
+    salt: int = 1
+    """Their organization's when they were claimed: it says in which partitions they can be, so a
+    repetition accepts them by it, whatever it is by then."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -56,12 +60,20 @@ def decode(value: bytes) -> Claim:
     return _decode(value[1:])
 
 
-def accepted_of(queue: Queue, partition: int, claim: Claim) -> set[bytes]:
+def accepted_of(queue: Queue, org: str, claim: Claim) -> set[bytes]:
     """Which messages of a claim are in the log: reads ``email.events`` from the claim's time on.
 
     Blocks; needed only where a process died, or an append failed, between claim and mark.
     """
     wanted = set(claim.receipt.accepted())
+    found: set[bytes] = set()
+    for partition in partitions_of(org, queue.partitions, claim.salt):
+        if found != wanted:
+            found |= _accepted_in(queue, partition, claim, wanted - found)
+    return found
+
+
+def _accepted_in(queue: Queue, partition: int, claim: Claim, wanted: set[bytes]) -> set[bytes]:
     found: set[bytes] = set()
     end = queue.offsets(EVENTS)[partition][1]
     consumer = queue.consumer("", [EVENTS])

@@ -169,6 +169,7 @@ class Composer:
             dkim_domain=dkim_domain,
             plan=organization.plan,
             in_doubt=organization.in_doubt,
+            salt=organization.salt,
         )
 
 

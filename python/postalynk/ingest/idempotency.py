@@ -20,6 +20,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import msgspec
+
 from postalynk.ingest import claims
 from postalynk.ingest.answers import Answer, busy, refusal
 from postalynk.ingest.border import partition_of
@@ -153,7 +155,7 @@ class Idempotency:
         self, org: str, name: bytes, request: bytes, attempt: Attempt
     ) -> tuple[Answer, Claim | None]:
         partition = partition_of(org, self._queue.partitions)
-        claim, found = await asyncio.to_thread(self._look_up, partition, name)
+        claim, found = await asyncio.to_thread(self._look_up, org, partition, name)
         if claim is not None and claim.request != request:
             return CONFLICT, None
         if claim is not None and (claim.is_done or found.issuperset(claim.receipt.accepted())):
@@ -166,18 +168,24 @@ class Idempotency:
         if claim is None or claim.receipt != prepared.receipt:
             # Of a claim that is claimed anew the time stays: from there the log is searched.
             at_us = self._clock() if claim is None else claim.at_us
-            claim = Claim(request, at_us, prepared.receipt)
+            salt = prepared.messages[0].salt if prepared.messages else 1
+            salt = salt if claim is None else claim.salt
+            claim = Claim(request, at_us, prepared.receipt, salt=salt)
             self._claimed.add(name)
             upsert = (claims.TOPIC, partition, name, claims.encode(claim))
             if not await self._acceptor.submit((), appends=[upsert]):
                 return UNKNOWN, None
-        messages = [m for m in prepared.messages if m.id not in found]
+        messages = [
+            m if m.salt == claim.salt else msgspec.structs.replace(m, salt=claim.salt)
+            for m in prepared.messages
+            if m.id not in found
+        ]
         if not await self._acceptor.submit(messages, attempt.size):
             return UNKNOWN, None
         attempt.accepted(claim.receipt, messages)
         return claim.receipt.answer(), self._mark(partition, name, claim)
 
-    def _look_up(self, partition: int, name: bytes) -> tuple[Claim | None, set[bytes]]:
+    def _look_up(self, org: str, partition: int, name: bytes) -> tuple[Claim | None, set[bytes]]:
         """The claim in force, and which of its messages are in the log if it is not done."""
         value = self._queue.get(claims.TOPIC, partition, [name])[0]
         claim = claims.decode(value) if value is not None else None
@@ -185,13 +193,13 @@ class Idempotency:
             return None, set()
         if claim.is_done:
             return claim, set()
-        return claim, claims.accepted_of(self._queue, partition, claim)
+        return claim, claims.accepted_of(self._queue, org, claim)
 
     def _mark(self, partition: int, name: bytes, claim: Claim) -> Claim:
         """The claim as done; the mark saves a later search of the log, so it needs no sync."""
         if claim.is_done:
             return claim
-        done = Claim(claim.request, claim.at_us, claim.receipt, is_done=True)
+        done = msgspec.structs.replace(claim, is_done=True)
         self._acceptor.along((claims.TOPIC, partition, name, claims.encode(done)))
         return done
 

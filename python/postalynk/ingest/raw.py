@@ -81,6 +81,7 @@ def compose(
         dkim_domain=dkim_domain,
         plan=organization.plan,
         in_doubt=organization.in_doubt,
+        salt=organization.salt,
         raw=received(item, message_id, composer.now_us, host)
         + _missing(item, header_id, composer.now_us)
         + item.raw,

@@ -25,7 +25,7 @@ from postalynk.queue.topics import DEAD_LETTERS, DEFERRED, EVENTS, SCHEDULED, SE
 from postalynk.service.accounting import low_water_marks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from postalynk.queue.protocol import Position, Queue
@@ -91,6 +91,18 @@ def audit(queue: Queue, directory: Path | None = None, *, is_full: bool = False)
     return AuditReport(accepted, states, sorted(unaccounted), sorted(twice))
 
 
+def shift(old: Path, new: Path, starts: Sequence[int]) -> None:
+    """Let the accounts kept in ``old`` go on in ``new``, where a log begins with what was at
+    ``starts``, one offset a partition, in the log they are of.
+    """
+    new.mkdir(parents=True, exist_ok=True)
+    for partition, start in enumerate(starts):
+        kept = _read(old / f"{partition}.account")
+        if kept.said and kept.next_offset >= start:
+            kept.next_offset -= start
+            _replace(new / f"{partition}.account", kept)
+
+
 def _account(
     queue: Queue, partition: int, kept: Kept, marks: Mapping[Position, int]
 ) -> tuple[Audit, Kept]:
@@ -134,6 +146,10 @@ def _write(file: Path, account: Audit, kept: Kept) -> None:
     over = dict(kept.over)
     for state, count in account.forget((time.time_ns() // 1_000_000) - KEPT_S * 1_000).items():
         over[state] = over.get(state, 0) + count
+    _replace(file, Kept(kept.next_offset, account.save(), over))
+
+
+def _replace(file: Path, kept: Kept) -> None:
     draft = file.with_suffix(".draft")
-    draft.write_bytes(msgspec.msgpack.encode(Kept(kept.next_offset, account.save(), over)))
+    draft.write_bytes(msgspec.msgpack.encode(kept))
     draft.replace(file)

@@ -68,6 +68,7 @@ NAMES = (
             "set_pool",
             "set_source",
             "show_domain",
+            "update_organization",
         }
     )
     | queue_operations.NAMES
@@ -118,6 +119,11 @@ class Operations(QueueOperations, SuppressionOperations):
         made = self._control.create_organization(name, plan=plan, in_doubt=in_doubt)
         return {"org": made.org, "api_key": made.api_key}
 
+    def update_organization(self, org: str, salt: int) -> dict[str, Any]:
+        """Spread it, or not any more."""
+        made = self._control.update_organization(org, salt=salt)
+        return {"org": made.id, "salt": made.salt}
+
     def create_key(self, org: str) -> dict[str, Any]:
         """Another key."""
         return {"org": org, "api_key": self._control.create_key(org).api_key}
@@ -131,6 +137,7 @@ class Operations(QueueOperations, SuppressionOperations):
                 "name": found.name,
                 "plan": found.plan,
                 "in_doubt": found.in_doubt,
+                "salt": found.salt,
                 "keys": len([key for key in directory.keys(found.id) if not key.revoked_at_us]),
                 "domains": [domain.name for domain in directory.domains(found.id)],
             }

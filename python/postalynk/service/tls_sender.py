@@ -146,6 +146,7 @@ class TlsReportSender:
             dkim_domain=name if is_signing else "",
             plan=organization.plan,
             in_doubt=organization.in_doubt,
+            salt=organization.salt,
             raw=tls_report.message(report, sender, to, header_id),
         )
         self._queue.append(encode_messages([accepted], self._queue.partitions))

@@ -4,7 +4,7 @@
 //! What is not admitted waits in the log, where it costs no memory.
 //! **Shares.** An organization *crowds* once it holds as many deliveries as there is room left for
 //! all others: one alone may hold half of the window, two a third each. What then comes of it from
-//! the log is read no further for a while ([`Window::crowded`]); if it keeps crowding and what it
+//! the log, in every partition it has records of, is read no further for a while ([`Window::crowded`]); if it keeps crowding and what it
 //! holds would take long to leave, because a receiver is slow or down, the rest of its mail is
 //! parked at once ([`Window::park`]), so that it holds up nobody who shares its partition either.
 //! **Law `room_for_others`.** Whatever one organization does, others find room.
@@ -25,7 +25,8 @@ const MEMORY_S: f64 = 10.0;
 
 #[derive(Debug)]
 struct Share {
-    partition: u32,
+    /// Where its deliveries come from, and how many of them: one partition, but for a salted one.
+    partitions: Vec<(u32, usize)>,
     deliveries: usize,
     /// Attempts that ended lately, a second: a decaying average, true at `at`.
     rate: f64,
@@ -96,7 +97,7 @@ impl Window {
             held.deliveries += 1;
             held.bytes += part.bytes;
             if let Some(share) = held.shares.get_mut(part.org) {
-                share.deliveries += 1;
+                share.entered(part.partition);
             } else {
                 held.shares.insert(part.org.into(), Share::new(&part, now));
             }
@@ -110,7 +111,7 @@ impl Window {
             held.deliveries = held.deliveries.saturating_sub(1);
             held.bytes = held.bytes.saturating_sub(part.bytes);
             if let Some(share) = held.shares.get_mut(part.org) {
-                share.deliveries = share.deliveries.saturating_sub(1);
+                share.left(part.partition);
                 if part.is_progress {
                     share.progressed(now);
                 }
@@ -145,7 +146,9 @@ impl Window {
             .shares
             .values()
             .filter(|share| share.crowds_since.is_some() && !share.is_stuck(now));
-        crowding.map(|share| share.partition).collect()
+        crowding
+            .flat_map(|share| share.partitions.iter().map(|(partition, _)| *partition))
+            .collect()
     }
 
     /// When a delivery should come again instead of being admitted now; `None`: admit it.
@@ -172,12 +175,30 @@ impl Window {
 impl Share {
     fn new(part: &Part<'_>, now: Instant) -> Self {
         Self {
-            partition: part.partition,
+            partitions: vec![(part.partition, 1)],
             deliveries: 1,
             rate: 0.0,
             at: now,
             crowds_since: None,
             parked_until_us: 0,
+        }
+    }
+
+    fn entered(&mut self, partition: u32) {
+        self.deliveries += 1;
+        match self.partitions.iter_mut().find(|(p, _)| *p == partition) {
+            Some((_, count)) => *count += 1,
+            None => self.partitions.push((partition, 1)),
+        }
+    }
+
+    fn left(&mut self, partition: u32) {
+        self.deliveries = self.deliveries.saturating_sub(1);
+        if let Some(place) = self.partitions.iter().position(|(p, _)| *p == partition) {
+            self.partitions[place].1 -= 1;
+            if self.partitions[place].1 == 0 {
+                self.partitions.swap_remove(place);
+            }
         }
     }
 
@@ -231,6 +252,26 @@ mod tests {
         assert!(first >= Some(10_000_000) && second > first);
         assert!(window.crowded(later).is_empty(), "its partition is read on");
         assert_eq!(window.park("small", later, 0), None);
+    }
+
+    #[test]
+    fn one_that_is_spread_crowds_all_its_partitions() {
+        let (window, now) = (Window::new(100, usize::MAX), Instant::now());
+        let of = |partition| Part {
+            partition,
+            ..part("big", false)
+        };
+        window.enter((0..60).map(|n| of(n % 3)), now);
+        let mut crowded = window.crowded(now);
+        crowded.sort_unstable();
+        assert_eq!(crowded, [0, 1, 2]);
+        window.leave((0..20).map(|n| of(1 + n % 2)), now);
+        window.leave((0..20).map(|_| of(0)), now);
+        assert!(window.crowded(now).is_empty());
+        window.enter((0..60).map(|_| of(2)), now);
+        crowded = window.crowded(now);
+        crowded.sort_unstable();
+        assert_eq!(crowded, [1, 2], "nothing of it is held from partition 0");
     }
 
     #[test]

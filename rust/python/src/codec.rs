@@ -86,6 +86,7 @@ struct AcceptedMessage {
     envelope_id: String,
     notify: Vec<String>,
     orcpt: Vec<String>,
+    salt: u32,
 }
 
 impl Mailbox {
@@ -303,7 +304,9 @@ pub(crate) fn encode_messages(
     for object in messages {
         let accepted: AcceptedMessage = object.extract()?;
         let lane = lane(&accepted.lane)?;
-        let partition = postalynk_record::partition(&accepted.org, None, partitions);
+        let first = accepted.recipients.first().map_or("", String::as_str);
+        let partition =
+            postalynk_record::of_message(&accepted.org, accepted.salt, first, partitions);
         let event = postalynk_record::encode(&accepted.event(lane));
         let (id, due_at_us) = (accepted.id.to_vec(), accepted.scheduled_at_us);
         let record = Record::encode(accepted.message(lane)?)
@@ -362,10 +365,17 @@ pub(crate) fn decode_accepted<'py>(
     Ok(shown)
 }
 
-/// The partition of an organization.
+/// The partition of a message, or without a salt of its organization.
 #[pyfunction]
-pub(crate) fn partition_of(org: &str, partitions: u32) -> u32 {
-    postalynk_record::partition(org, None, partitions)
+#[pyo3(signature = (org, partitions, *, salt = 1, first_recipient = ""))]
+pub(crate) fn partition_of(org: &str, partitions: u32, salt: u32, first_recipient: &str) -> u32 {
+    postalynk_record::of_message(org, salt, first_recipient, partitions)
+}
+
+/// The partitions of an organization.
+#[pyfunction]
+pub(crate) fn partitions_of(org: &str, partitions: u32, salt: u32) -> Vec<u32> {
+    postalynk_record::of_organization(org, salt, partitions)
 }
 
 /// A fresh UUIDv7.

@@ -69,6 +69,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(codec::encode_messages, module)?)?;
     module.add_function(wrap_pyfunction!(codec::new_message_id, module)?)?;
     module.add_function(wrap_pyfunction!(codec::partition_of, module)?)?;
+    module.add_function(wrap_pyfunction!(codec::partitions_of, module)?)?;
     module.add_function(wrap_pyfunction!(routing::providers, module)?)?;
     module.add_function(wrap_pyfunction!(routing::routing_records, module)?)?;
     module.add_function(wrap_pyfunction!(limits::path_limits, module)?)?;

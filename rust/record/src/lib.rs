@@ -9,7 +9,8 @@
 //! re-encoding, so fields a reader does not know survive it. Decoding copies no body: every
 //! `bytes` field is a slice of the record.
 //! **Laws.** `decode_never_panics`, `decode_inverts_encode`, `key_roundtrip` and `key_order`
-//! (delivery keys), `id_order` (ids sort by time), `partition_stable`, `clean_split`.
+//! (delivery keys), `id_order` (ids sort by time), `partition_stable`, `clean_split`,
+//! `salted_among`.
 //! Golden files in `tests/vectors/record/v1` pin the bytes of the schema version.
 //! **Not here.** Storage (`rust/queue`), and what any field means for delivery.
 
@@ -28,7 +29,7 @@ pub mod v1 {
 
 pub use codec::{Check, DecodeError, MAGIC, MAX_RECIPIENTS, Record, SCHEMA, decode, encode};
 pub use id::{DeliveryKey, IdError, MessageId};
-pub use partition::{SLOTS, partition, slot};
+pub use partition::{SLOTS, of_message, of_organization, partition, slot};
 pub use topic::{
     CONFIG, DEFERRED, DLQ, EVENTS, IDEMPOTENCY, SCHEDULED, SEND_BULK, SEND_HIGH, SEND_NORMAL,
     TOPICS, TopicKind, send_topic,

@@ -12,12 +12,14 @@ HOSTILE = "\x1b[2J[bold]you[/] are \u202eowned\r\n[/nothing]"
 """What a stranger may have made part of an answer: a terminal's commands, rich's markup."""
 
 ORGANIZATION: dict[str, Any] = {"org": ORG, "api_key": KEY}
+UPDATED: dict[str, Any] = {"org": ORG, "salt": 8}
 ORGANIZATIONS: list[dict[str, Any]] = [
     {
         "org": ORG,
         "name": "Acme [EU]",
         "plan": "pro",
         "in_doubt": "hold",
+        "salt": 8,
         "keys": 2,
         "domains": ["acme.example", "mail.acme.example"],
     }

@@ -88,6 +88,12 @@ CASES = {
     ),
     "org-list": Case("org list", "list_organizations", {}, answers.ORGANIZATIONS),
     "org-list-empty": Case("org list", "list_organizations", {}, []),
+    "org-update": Case(
+        f"org update {ORG} --salt 8",
+        "update_organization",
+        {"org": ORG, "salt": 8},
+        answers.UPDATED,
+    ),
     "org-key": Case(f"org key {ORG}", "create_key", {"org": ORG}, answers.ORGANIZATION),
     "domain-add": Case(
         f"domain add acme.example --org {ORG}",
@@ -415,6 +421,7 @@ def test_the_answers_have_the_shape_of_real_ones(tmp_path: Path) -> None:
     pairs = [
         (made, answers.ORGANIZATION),
         (ask("create_key", org=org), answers.ORGANIZATION),
+        (ask("update_organization", org=org, salt=8), answers.UPDATED),
         (ask("list_organizations"), answers.ORGANIZATIONS),
         (added | {"notes": []}, answers.DOMAIN | {"notes": []}),
         (

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 from postalynk.errors import QueueError
 from postalynk.ingest import claims
 from postalynk.ingest.acceptor import Acceptor
-from postalynk.ingest.border import partition_of
+from postalynk.ingest.border import partition_of, partitions_of
 from postalynk.ingest.claims import Claim
 from postalynk.ingest.idempotency import LIFETIME_US, Idempotency
 from postalynk.ingest.receipt import Receipt
@@ -132,6 +132,39 @@ async def test_what_was_unknown_is_settled_by_the_log(
     response = await service.post(message(), **KEY)
     assert response.content == claim.receipt.answer().body
     assert service.accepted() == 1
+
+
+async def test_a_repetition_accepts_by_the_salt_of_its_claim(service: Service) -> None:
+    """What was unknown is found, and what is missing goes where it would have gone, though the
+    organization has been spread otherwise meanwhile.
+    """
+    org = service.own.org
+
+    def fail(appends: Sequence[Any]) -> None:
+        if any(append[0].startswith("email.send") for append in appends):
+            raise QueueError("the disk went away")
+
+    def places() -> set[int]:
+        return {
+            partition
+            for partition, (_, end) in enumerate(service.queue.offsets("email.send.normal"))
+            if end
+        }
+
+    mail = [message(to=f"r{n}@rcpt.example") for n in range(40)]
+    service.control.update_organization(org, salt=4)
+    service.queue.after = fail
+    assert (await service.post(mail, "/emails/batch", idempotency_key="a")).status_code == 503
+    service.queue.after, service.queue.before = lambda _: None, fail
+    assert (await service.post(mail, "/emails/batch", idempotency_key="b")).status_code == 503
+    service.queue.before = lambda _: None
+    assert places() == set(partitions_of(org, service.queue.partitions, 4))
+    service.control.update_organization(org, salt=1)
+    assert (await service.post(mail, "/emails/batch", idempotency_key="a")).status_code == 202
+    assert service.accepted() == 40
+    assert (await service.post(mail, "/emails/batch", idempotency_key="b")).status_code == 202
+    assert service.accepted() == 80
+    assert places() == set(partitions_of(org, service.queue.partitions, 4))
 
 
 async def test_the_mark_follows_and_spares_the_search(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
@@ -14,7 +14,7 @@ from postalynk.errors import QueueError
 from postalynk.queue.native import topics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from postalynk.queue.protocol import Position
     from postalynk.settings import Queue as QueueSettings
@@ -26,6 +26,7 @@ MAX_RECORD_BYTES = 67_108_864
 ANSWER_S = 30.0
 
 AGAIN_S = 0.05
+T = TypeVar("T")
 PASSING = frozenset(
     {
         KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -36,6 +37,9 @@ PASSING = frozenset(
         KafkaError.REPLICA_NOT_AVAILABLE,
         KafkaError.BROKER_NOT_AVAILABLE,
         KafkaError.NETWORK_EXCEPTION,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError._TRANSPORT,  # noqa: SLF001  the client's own errors are named so
         KafkaError._WAIT_COORD,  # noqa: SLF001
     }
@@ -112,16 +116,26 @@ def ends(admin: AdminClient, places: Iterable[TopicPartition], spec: OffsetSpec)
     wanted = list(places)
     if not wanted:
         return []
+
+    def ask() -> list[int]:
+        asked = admin.list_offsets(dict.fromkeys(wanted, spec), request_timeout=ANSWER_S)
+        return [asked[place].result(ANSWER_S).offset for place in wanted]
+
+    return patiently("the offsets cannot be read", ask)
+
+
+def patiently(what: str, ask: Callable[[], T]) -> T:
+    """An answer, asked for again while a partition or a group changes its broker, or has just been
+    made; raises QueueError, ``what`` being wrong.
+    """
     until = time.monotonic() + ANSWER_S
     while True:
         try:
-            asked = admin.list_offsets(dict.fromkeys(wanted, spec), request_timeout=ANSWER_S)
-            return [asked[place].result(ANSWER_S).offset for place in wanted]
+            return ask()
         except (KafkaException, TimeoutError) as error:
-            # A partition changes its leader, or has just been made.
             is_passing = isinstance(error, KafkaException) and error.args[0].code() in PASSING
             if not is_passing or time.monotonic() > until:
-                raise failed("the offsets cannot be read", error) from error
+                raise failed(what, error) from error
             time.sleep(AGAIN_S)
 
 

@@ -38,6 +38,7 @@ log = get_logger(__name__)
 REJOIN_EVERY_S = 1.0
 # Twice the longest session timeout that brokers grant unless told otherwise.
 GIVE_UP_S = 120.0
+IN_USE = ("UNRELEASED_INSTANCE_ID", "still using", "instance ID is still used")
 
 
 class Member(Reader):
@@ -185,11 +186,9 @@ class Member(Reader):
 
     def _client_failed(self, error: KafkaError) -> None:
         """Another session has our name: wait for its end, unless it is alive."""
-        is_refused = "UNRELEASED_INSTANCE_ID" in f"{error.name()} {error.str()}" or (
-            # Where it comes by way of a fatal error only the words say it.
-            "still using" in error.str() or "ID is still used" in error.str()
-        )
-        if not is_refused:
+        # Told as a fatal error of the client, the broker's own name of it only in the text, if at all.
+        told = f"{error.name()} {error.str()}"
+        if not any(words in told for words in IN_USE):
             return super()._client_failed(error)
         now = time.monotonic()
         if self._refused_since is None:

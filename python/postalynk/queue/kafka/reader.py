@@ -28,7 +28,7 @@ from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
 from postalynk.errors import QueueError
 from postalynk.observability import get_logger
-from postalynk.queue.kafka.cluster import ANSWER_S, NEWEST, OLDEST, failed
+from postalynk.queue.kafka.cluster import ANSWER_S, NEWEST, OLDEST, failed, patiently
 from postalynk.queue.native import RecordBatch
 
 if TYPE_CHECKING:
@@ -275,14 +275,16 @@ class Reader:
         asked = [self._queue.cluster.place(position) for position in positions]
         if not self._group or not asked:
             return {}
-        try:
+
+        def ask() -> list[TopicPartition]:
             answers = self._client.committed(asked, timeout=ANSWER_S)
-        except KafkaException as error:
-            raise failed("the committed offsets cannot be read", error) from error
+            for answer in answers:
+                if answer.error is not None:
+                    raise KafkaException(answer.error)
+            return answers
+
         committed: dict[Position, tuple[int, bytes]] = {}
-        for answer in answers:
-            if answer.error is not None:
-                raise failed("the committed offsets cannot be read", answer.error)
+        for answer in patiently("the committed offsets cannot be read", ask):
             if answer.offset >= 0:
                 place = (self._names[answer.topic], answer.partition)
                 committed[place] = (answer.offset, _note(answer.metadata))
