@@ -18,10 +18,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from confluent_kafka import ConsumerGroupState, KafkaException
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
-from postalynk.queue.kafka.cluster import ANSWER_S, LOGS, TABLES, failed
+from postalynk.queue.kafka.cluster import ANSWER_S, LOGS, TABLES, patiently
 from postalynk.queue.kafka.queue import KafkaQueue
 from postalynk.queue.kafka.topics import refuse_unless, states, wait_all, wait_known
 from postalynk.queue.topics import IDEMPOTENCY, SCHEDULED, SEND_TOPICS, WORKER_GROUP
@@ -64,22 +64,22 @@ def grow(cluster: Cluster, directory: Path, to: int, *, is_dry_run: bool) -> Gro
     # Of an interrupted growth the tables may have grown already: they are read as they were.
     queue = KafkaQueue(cluster, directory, topics=_of_size(counts, before))
     try:
-        claims = 0
         if before < to:
             _refuse_undrained(queue, counts)
-            if counts[IDEMPOTENCY] < to:
-                claims = _copy_claims(queue, before, to, is_dry_run=True)
     finally:
         queue.close()
-    if is_dry_run or before == to:
-        return Growth(is_dry_run, before, to, claims)
-    if counts[IDEMPOTENCY] < to:
+    if before == to:
+        return Growth(is_dry_run, before, to, 0)
+    if not is_dry_run and counts[IDEMPOTENCY] < to:
         _add(admin, cluster, [IDEMPOTENCY], to)
-        queue = KafkaQueue(cluster, directory, topics=[IDEMPOTENCY])
-        try:
-            claims = _copy_claims(queue, before, to, is_dry_run=False)
-        finally:
-            queue.close()
+    # Also when an earlier run has given that topic its partitions: it may not have come further.
+    queue = KafkaQueue(cluster, directory, topics=[IDEMPOTENCY])
+    try:
+        claims = _copy_claims(queue, before, to, is_dry_run=is_dry_run)
+    finally:
+        queue.close()
+    if is_dry_run:
+        return Growth(is_dry_run, before, to, claims)
     _add(admin, cluster, [t for t, n in counts.items() if n < to and t != IDEMPOTENCY], to)
     return Growth(is_dry_run, before, to, claims)
 
@@ -90,11 +90,17 @@ def _of_size(counts: dict[str, int], partitions: int) -> list[str]:
 
 def _refuse_running(admin: AdminClient, cluster: Cluster) -> None:
     group = cluster.prefix + WORKER_GROUP
-    try:
+
+    def ask() -> ConsumerGroupState:
         asked = admin.describe_consumer_groups([group], request_timeout=ANSWER_S)
-        state = asked[group].result(ANSWER_S).state
-    except (KafkaException, TimeoutError) as error:
-        raise failed("whether workers run cannot be said", error) from error
+        try:
+            return asked[group].result(ANSWER_S).state
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return ConsumerGroupState.DEAD  # no worker has ever run
+            raise
+
+    state = patiently("whether workers run cannot be said", ask)
     refuse_unless(
         state in {ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD, ConsumerGroupState.UNKNOWN},
         "workers are running",

@@ -186,7 +186,7 @@ class Member(Reader):
 
     def _client_failed(self, error: KafkaError) -> None:
         """Another session has our name: wait for its end, unless it is alive."""
-        # Told as a fatal error of the client, the broker's own name of it only in the text, if at all.
+        # Told as a fatal error of the client; the broker's name for it is not always in it.
         told = f"{error.name()} {error.str()}"
         if not any(words in told for words in IN_USE):
             return super()._client_failed(error)
