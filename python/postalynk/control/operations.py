@@ -54,9 +54,7 @@ log = get_logger(__name__)
 
 MAX_DOMAIN = 200
 """Octets: a Message-ID (36 of UUID, ``@``, the domain) must stay under 250 to be composable."""
-MAX_WEIGHT = 1_000_000
-MAX_SALT = 1_024
-"""As many as there can be partitions; see decision 0011."""
+MAX_WEIGHT, MAX_SALT = 1_000_000, 1_024
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _EHLO = re.compile(
@@ -134,15 +132,14 @@ class Control:
         return new
 
     def update_organization(self, org: str, *, salt: int) -> Organization:
-        """Spread an organization over so many slots from now on; what is accepted stays put."""
+        """Spread an organization over so many slots from now on."""
         if not 1 <= salt <= MAX_SALT:
-            raise ControlError(f"a salt of {salt} is none", fix=f"use 1 (not spread) to {MAX_SALT}")
+            raise ControlError(f"a salt of {salt} is none", fix=f"use 1 to {MAX_SALT}")
         with self._lock:
             present = self._organization(org)
-            changed = msgspec.structs.replace(present, salt=salt)
-            if changed != present:
-                self._write(changed)
-        return changed
+            present = msgspec.structs.replace(present, salt=salt)
+            self._write(present)
+        return present
 
     def create_key(self, org: str) -> NewKey:
         """One more API key of an organization."""

@@ -134,10 +134,9 @@ class Composer:
         if request.scheduled_at is not None:
             scheduled_at_us = checks.in_future(checks.to_us(request.scheduled_at), self.now_us)
             checks.before_expiry(scheduled_at_us, expires_at_us)
-        organization = self.organization
         return AcceptedMessage(
             id=message_id,
-            org=organization.id,
+            org=self.organization.id,
             accepted_at_us=self.now_us,
             expires_at_us=expires_at_us,
             scheduled_at_us=scheduled_at_us,
@@ -167,9 +166,9 @@ class Composer:
             tags=tags([(t.name, t.value) for t in request.tags]) if request.tags else [],
             message_id=f"{uuid_text(message_id)}@{domain}",
             dkim_domain=dkim_domain,
-            plan=organization.plan,
-            in_doubt=organization.in_doubt,
-            salt=organization.salt,
+            plan=self.organization.plan,
+            in_doubt=self.organization.in_doubt,
+            salt=self.organization.salt,
         )
 
 
