@@ -136,10 +136,9 @@ class Control:
         if not 1 <= salt <= MAX_SALT:
             raise ControlError(f"a salt of {salt} is none", fix=f"use 1 to {MAX_SALT}")
         with self._lock:
-            present = self._organization(org)
-            present = msgspec.structs.replace(present, salt=salt)
-            self._write(present)
-        return present
+            changed = msgspec.structs.replace(self._organization(org), salt=salt)
+            self._write(changed)
+        return changed
 
     def create_key(self, org: str) -> NewKey:
         """One more API key of an organization."""
