@@ -94,11 +94,12 @@ def _refuse_running(admin: AdminClient, cluster: Cluster) -> None:
     def ask() -> ConsumerGroupState:
         asked = admin.describe_consumer_groups([group], request_timeout=ANSWER_S)
         try:
-            return asked[group].result(ANSWER_S).state
+            found: ConsumerGroupState = asked[group].result(ANSWER_S).state
         except KafkaException as error:
             if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return ConsumerGroupState.DEAD  # no worker has ever run
             raise
+        return found
 
     state = patiently("whether workers run cannot be said", ask)
     refuse_unless(
