@@ -156,13 +156,13 @@ class SubmissionRules:
     def __new__(
         cls,
         *,
-        organizations: list[tuple[str, str, str]],
+        organizations: list[tuple[str, str, str, int]],
         keys: set[str],
         domains: list[tuple[str, str, bool]],
         host: str,
         partitions: int,
     ) -> Self:
-        """``organizations``: (id, plan, in_doubt); ``keys``: prefixes in force.
+        """``organizations``: (id, plan, in_doubt, salt); ``keys``: prefixes in force.
 
         ``domains``: (name, organization, whether it signs). ``host``: this server's name in
         Received. ``partitions``: of the queue.

@@ -165,6 +165,8 @@ class Line:
 @pytest.fixture(scope="module")
 def line() -> Iterator[Line]:
     made = Line(Service())
+    # Spread, so that the passes must agree on the partition too.
+    made.service.control.update_organization(made.org, salt=3)
     yield made
     made.close()
 

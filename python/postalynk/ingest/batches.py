@@ -69,7 +69,7 @@ def rules_of(
 ) -> SubmissionRules:
     """What the engine judges by; ``is_signing`` False: no domain signs."""
     return SubmissionRules(
-        organizations=[(o.id, o.plan, o.in_doubt) for o in snapshot.organizations.values()],
+        organizations=[(o.id, o.plan, o.in_doubt, o.salt) for o in snapshot.organizations.values()],
         keys={key.prefix for key in snapshot.api_keys.values() if not key.revoked_at_us},
         domains=[
             (domain.name, domain.org, is_signing and bool(domain.keys))

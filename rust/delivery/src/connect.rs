@@ -203,24 +203,27 @@ impl Attempt<'_> {
         }
     }
 
+    fn client(&self, starttls: StartTls, may_chunk: bool) -> Client {
+        let chunk_window = match may_chunk {
+            true => self.path.state.borrow().habits.chunk_window,
+            false => 0,
+        };
+        Client::new(Config {
+            ehlo_name: self.source.ehlo.clone(),
+            starttls,
+            login: self.login(),
+            chunk_window,
+        })
+    }
+
     async fn greet(
         &self,
         starttls: StartTls,
         began: Instant,
         tls_refused: String,
     ) -> Result<Session, Trouble> {
-        let ehlo_name = self.source.ehlo.clone();
         let may_chunk = self.may_chunk();
-        let client = Client::new(Config {
-            ehlo_name,
-            starttls,
-            login: self.login(),
-            chunk_window: if may_chunk {
-                self.path.state.borrow().habits.chunk_window
-            } else {
-                0
-            },
-        });
+        let client = self.client(starttls, may_chunk);
         let stream = self.connect(began).await.map_err(Trouble::from)?;
         let mut session = Session {
             driver: Driver::new(client, stream, self.transcript()),

@@ -24,15 +24,20 @@ impl SubmissionRules {
     #[new]
     #[pyo3(signature = (*, organizations, keys, domains, host, partitions))]
     fn new(
-        organizations: Vec<(String, String, String)>,
+        organizations: Vec<(String, String, String, u32)>,
         keys: HashSet<String>,
         domains: Vec<(String, String, bool)>,
         host: String,
         partitions: u32,
     ) -> PyResult<Self> {
-        let organization = |(id, plan, wish): (String, String, String)| {
+        let organization = |(id, plan, wish, salt): (String, String, String, u32)| {
             let in_doubt = in_doubt(&wish)?;
-            Ok((id, Organization { plan, in_doubt }))
+            let organization = Organization {
+                plan,
+                in_doubt,
+                salt,
+            };
+            Ok((id, organization))
         };
         let domain = |(name, org, is_signing)| (name, Domain { org, is_signing });
         let organizations = organizations.into_iter().map(organization);

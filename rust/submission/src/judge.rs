@@ -17,7 +17,7 @@ use postalynk_mime::{parse_address, parse_mailbox};
 use postalynk_record::v1::{
     self, Accepted, Dsn, Event, Kind, Lane, Notify, Recipient, Return, Tag, message::Content,
 };
-use postalynk_record::{MessageId, Record, encode, partition};
+use postalynk_record::{MessageId, Record, encode, of_message};
 use postalynk_smtp::server::Returns;
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -76,11 +76,13 @@ pub fn judge(message: &Message, rules: &Rules, now_us: u64, id: MessageId) -> Op
     let raw = whole(message, &rules.host, &header_id, &parts)?;
     let header_id = cut(clean(&header_id));
     let event = parts.event(message, raw.len(), header_id.clone());
+    let first = parts.recipients.first().map_or("", |first| &first.address);
+    let partition = of_message(&account.org, organization.salt, first, rules.partitions);
     let record = parts.record(message, organization, raw, header_id);
     Some(Judged {
         id,
         lane,
-        partition: partition(&account.org, None, rules.partitions),
+        partition,
         // More recipients than a record may have are refused above.
         record: Record::encode(record).ok()?.raw().clone(),
         event: encode(&event),

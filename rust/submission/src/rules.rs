@@ -10,6 +10,8 @@ pub struct Organization {
     pub plan: String,
     /// What to do with an attempt whose end nobody knows.
     pub in_doubt: InDoubt,
+    /// Slots its messages are spread over; 1: its own.
+    pub salt: u32,
 }
 
 /// A sender domain.

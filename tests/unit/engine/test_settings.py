@@ -27,6 +27,7 @@ def test_defaults_are_the_engines() -> None:
         "smart_host": "",
         "smart_host_user": "",
         "smart_host_password": "",
+        "smart_host_tls": "",
         "smtp_port": 25,
         "ehlo": "mta.example.com",
         "tls": "opportunistic",

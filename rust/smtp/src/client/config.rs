@@ -25,8 +25,9 @@ pub struct Config {
     /// Whether to ask for TLS.
     pub starttls: StartTls,
     /// What to prove ourselves with before any mail (RFC 4954); it leaves only once the stream is
-    /// encrypted, by STARTTLS or from the start. Whether the peer is the one it is meant for, the driver must have seen
-    /// when it tells [`Client::tls_established`](crate::Client::tls_established), or makes the client.
+    /// encrypted, by STARTTLS or from the start. Whether the peer is the one it is meant for, the
+    /// driver must have seen when it tells [`Client::tls_established`](crate::Client::tls_established),
+    /// or from the start before it gives the client anything to send.
     pub login: Option<Arc<Credentials>>,
     /// Messages that may be in flight at first where CHUNKING is offered; 0: send with DATA. Give
     /// what [`Client::chunk_window`](crate::Client::chunk_window) said of the last connection, 1 for
