@@ -21,6 +21,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -121,17 +122,21 @@ class Reader:
         wait_s = 0.0
         while True:
             self._check()
-            self._pull(wait_s)
+            has_room = self._pull(wait_s)
             now = time.monotonic()
             with self._lock:
-                if not self._is_settling(now):
+                # Without room nothing more is heard of anybody, however long one waits.
+                if not has_room or not self._is_settling(now):
                     rows = self._deal(max(1, max_records), max(1, max_bytes))
                     if rows or (now >= until and not self._is_behind(now, until)):
                         return RecordBatch(rows)
             wait_s = min(max(until - now, 0.01), SLICE_S)
 
-    def _pull(self, wait_s: float) -> None:
-        """Move what the client has into `_held`; waits for the first record only."""
+    def _pull(self, wait_s: float) -> bool:
+        """Move what the client has into `_held`; waits for the first record only.
+
+        False: there is no room for any.
+        """
         room = MAX_HELD - self._held_records
         is_full = room <= 0 or self._held_bytes >= MAX_HELD_BYTES
         with self._reading:
@@ -142,7 +147,8 @@ class Reader:
                 # What is left to come is not paused; rebalances are served here too.
                 room = 2 * MAX_HELD - self._held_records
                 if room <= 0 or self._held_bytes >= 2 * MAX_HELD_BYTES:
-                    return
+                    time.sleep(wait_s)
+                    return False
             try:
                 messages = self._client.consume(min(room, MAX_POLL), 0)
                 if not messages and wait_s:
@@ -155,30 +161,35 @@ class Reader:
         if messages:
             with self._lock:
                 self._take(messages)
+        return True
 
     def _take(self, messages: list[Message]) -> None:
-        names, held, unsettled = self._names, self._held, self._unsettled
-        for message in messages:
-            error = message.error()
-            if error is not None:
-                self._heard(message, error)
-                continue
-            topic = names[message.topic()]  # type: ignore[index]
-            position = (topic, message.partition() or 0)
-            if position not in self._at:
-                continue  # of a partition that was given back meanwhile
-            value = message.value() or b""
-            rows = held.get(position)
-            if rows is None:
-                rows = held[position] = deque()
-                self._turns.append(position)
-            rows.append(
-                (topic, position[1], message.offset(), message.timestamp()[1] * 1_000, value)  # type: ignore[arg-type]
-            )
-            self._held_records += 1
-            self._held_bytes += len(value)
-            if unsettled:
-                unsettled.pop(position, None)
+        # The client gives records of a partition in runs; what is the same for a run is done once.
+        for (wire, partition), run in groupby(messages, _place):
+            told = list(run)
+            good = [message for message in told if message.error() is None]
+            if good:
+                self._hold((self._names[wire], partition), good)
+            for message in told if len(good) < len(told) else ():
+                if (error := message.error()) is not None:
+                    self._heard(message, error)
+
+    def _hold(self, position: Position, messages: list[Message]) -> None:
+        if position not in self._at:
+            return  # it was given back meanwhile
+        topic, partition = position
+        rows: list[Row] = [
+            (topic, partition, m.offset() or 0, m.timestamp()[1] * 1_000, m.value() or b"")
+            for m in messages
+        ]
+        held = self._held.get(position)
+        if held is None:
+            held = self._held[position] = deque()
+            self._turns.append(position)
+        held.extend(rows)
+        self._held_records += len(rows)
+        self._held_bytes += sum([len(row[4]) for row in rows])
+        self._unsettled.pop(position, None)
 
     def _heard(self, message: Message, error: KafkaError) -> None:
         if error.code() != END:
@@ -216,21 +227,23 @@ class Reader:
         return bool(behind)
 
     def _deal(self, max_records: int, max_bytes: int) -> list[Row]:
-        """One record of each partition in turn; at least one, if there is one."""
+        """The same share of each partition in turn; at least one record, if there is one."""
         rows: list[Row] = []
         size = 0
         resting: list[Position] = []
         turns, held = self._turns, self._held
         while turns and len(rows) < max_records and size < max_bytes:
+            most = max(1, (max_records - len(rows)) // len(turns))
+            most_bytes = max(1, (max_bytes - size) // len(turns))
             position = turns.popleft()
             if position in self._paused:
                 resting.append(position)
                 continue
             waiting = held[position]
-            row = waiting.popleft()
-            rows.append(row)
-            size += len(row[4])
-            self._at[position] = row[2] + 1
+            part, took = _share(waiting, most, most_bytes)
+            rows += part
+            size += took
+            self._at[position] = part[-1][2] + 1
             if waiting:
                 turns.append(position)
             else:
@@ -403,6 +416,20 @@ class Reader:
         for topic, partition in positions:
             if topic not in self._topics or not 0 <= partition < self._queue.partitions:
                 raise QueueError(f"this consumer does not read {topic}, partition {partition}")
+
+
+def _place(message: Message) -> tuple[str, int]:
+    return message.topic() or "", message.partition() or 0
+
+
+def _share(waiting: deque[Row], most: int, max_bytes: int) -> tuple[list[Row], int]:
+    """The next rows of a partition and their octets, of which the last row may be too many."""
+    part = [waiting.popleft() for _ in range(min(most, len(waiting)))]
+    size = sum([len(row[4]) for row in part])
+    while len(part) > 1 and size - len(part[-1][4]) >= max_bytes:
+        size -= len(part[-1][4])
+        waiting.appendleft(part.pop())
+    return part, size
 
 
 def _note(metadata: str | None) -> bytes:
