@@ -47,9 +47,8 @@ def test_workers_come_and_go(tmp_path: Path) -> None:
         assert [known for known in senders.acknowledged if known not in came] == []
         copies = sum(count - 1 for count in came.values())
         print(f"{copies} copies")
-        # Twice: a message follows the one on the wire in the same write. And outcomes whose append
-        # was not answered yet, which on a busy machine is a good part of a second's.
-        assert copies <= 2 * CONNECTIONS + 100
+        # Twice: a message follows the one on the wire in the same write.
+        assert copies <= 2 * CONNECTIONS
     finally:
         fleet.remove()
         sink.stop()
