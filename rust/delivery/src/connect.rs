@@ -40,8 +40,6 @@ use vet::{broken, leave, not_tried, reachable};
 /// Hosts and addresses tried for one connection: more would only keep the path waiting.
 const MOST_HOSTS: usize = 10;
 const MOST_ADDRESSES: usize = 8;
-/// From connecting to EHLO's answer; the RFC's five minutes for the banner, and once more.
-const GREETING: Duration = Duration::from_secs(600);
 
 /// A greeted connection.
 pub(crate) struct Session {
@@ -242,7 +240,7 @@ impl Attempt<'_> {
         if starttls == StartTls::Implicit {
             self.encrypt(&mut session).await?;
         }
-        let until = clock::now() + GREETING;
+        let until = clock::now() + self.shard.links.shared.settings.greeting_timeout();
         loop {
             let is_greeted = self.take_events(&mut session, began).await?;
             if is_greeted && !self.is_promised(&session) {
@@ -302,7 +300,8 @@ impl Attempt<'_> {
 
     /// The handshake, and whether the certificates are those that are demanded.
     async fn encrypt(&self, session: &mut Session) -> Result<(), Trouble> {
-        let limit = Timeout::Handshake.duration();
+        let whole = self.shard.links.shared.settings.greeting_timeout();
+        let limit = Timeout::Handshake.duration().min(whole);
         let stream = &mut session.driver.stream;
         let handshake = stream.start_tls(&self.shard.links.tls, &self.host.names[0]);
         match tokio::time::timeout(limit, handshake).await {

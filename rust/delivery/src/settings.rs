@@ -93,6 +93,9 @@ pub struct Settings {
     pub transcript_sample: u32,
     /// Most time for one connection attempt to one address.
     pub connect_timeout_s: u64,
+    /// Most time from the connection to the end of the receiver's answer to EHLO and to a login,
+    /// whatever the single timeouts allow.
+    pub greeting_timeout_s: u64,
     /// Most time from MAIL to the final reply, whatever the single timeouts allow.
     pub transaction_timeout_s: u64,
     /// A delivery that cannot start within this is parked.
@@ -168,6 +171,8 @@ impl Default for Settings {
             max_age_s: 300,
             transcript_sample: 1_000,
             connect_timeout_s: 30,
+            // The RFC's five minutes for the banner, and as much for all that follows it.
+            greeting_timeout_s: 600,
             // The RFC's own sum: 5 + 5 + 2 + 10 minutes, and room for the block writes.
             transaction_timeout_s: 1_500,
             park_after_s: 60,
@@ -342,6 +347,10 @@ impl Settings {
 
     pub(crate) fn idle(&self) -> Duration {
         Duration::from_secs(self.idle_s)
+    }
+
+    pub(crate) fn greeting_timeout(&self) -> Duration {
+        Duration::from_secs(self.greeting_timeout_s)
     }
 
     pub(crate) fn max_age(&self) -> Duration {

@@ -1,14 +1,11 @@
 //! No connection is kept for ever, and none is opened for nothing.
 //!
 //! Runs: a sink. Breaks: it takes its time. Holds: a connection takes no more messages than
-//! allowed, is closed when it is old or idle, and there are no more than backlog and limits justify;
-//! one that drips its replies ends with the transaction's own deadline.
+//! allowed, is closed when it is old or idle, and there are no more than backlog and limits justify.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::time::Duration;
 
 use common::{Worker, loopback, message, smart_host};
@@ -86,38 +83,4 @@ fn an_idle_connection_is_closed_by_us() {
     worker.send(vec![message(2, &["ann@example.com"])]);
     worker.run_to_end();
     assert!(sink.counts().connections >= 2);
-}
-
-#[test]
-fn a_receiver_that_drips_does_not_hold_the_path() {
-    let listener = TcpListener::bind(loopback()).unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        // Greets well, then answers MAIL with one octet now and then, for ever.
-        while let Ok((mut stream, _)) = listener.accept() {
-            let mut buffer = [0; 1_024];
-            let mut drip = || -> std::io::Result<()> {
-                stream.write_all(b"220 slow.test\r\n")?;
-                let _ = stream.read(&mut buffer)?;
-                stream.write_all(b"250 slow.test\r\n")?;
-                loop {
-                    stream.write_all(b"250-still here\r\n")?;
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-            };
-            let _ = drip();
-        }
-    });
-    let mut worker = Worker::new(Settings {
-        transaction_timeout_s: 1,
-        ..smart_host(address)
-    });
-    worker.send(vec![message(1, &["ann@example.com"])]);
-    worker.run_until("it is given up", |worker| worker.count(Kind::Deferred) > 0);
-    let event = worker.first(Kind::Deferred);
-    assert!(
-        event.reason.contains("longer than allowed in all") || event.reason.contains("reply"),
-        "{}",
-        event.reason
-    );
 }
