@@ -32,7 +32,7 @@ chunking_advertise_hosts = *
 keep_environment =
 begin acl
 for_us:
-  accept domains = {domain}
+  accept domains = {domain} : *.{domain}
   deny message = relaying denied
 begin routers
 all:
@@ -56,7 +56,7 @@ match from any for domain "{domain}" action "in"
 
 
 class Foreign:
-    """One of them: takes mail for one domain and keeps all in one Maildir."""
+    """One of them: takes mail for one domain, Exim for those below too; all in one Maildir."""
 
     name = ""
     users: tuple[str, ...] = ()
