@@ -37,6 +37,7 @@ from postalynk.service import (
 )
 from postalynk.service.canary import CanaryWatch
 from postalynk.service.client import Client, control_directory
+from postalynk.service.following import sites_of
 from postalynk.service.queue_operations import LiveQueueOperations, QueueOperations
 from postalynk.service.rotation import key_waits
 from postalynk.service.suppression_lists import SuppressionOperations
@@ -84,6 +85,7 @@ WORKER_NAMES = queue_operations.LIVE_NAMES | {
     "trace_close",
     "trace_open",
     "trace_read",
+    "trace_sites",
 }
 """Those of a process that sends."""
 
@@ -392,6 +394,10 @@ class LiveOperations(LiveQueueOperations, Operations):
             "lines": [dict(zip(names, line, strict=True)) for line in lines],
             "lost": lost,
         }
+
+    def trace_sites(self) -> dict[str, dict[str, Any]]:
+        """By site: its hosts, open and opening connections, deliveries waiting."""
+        return sites_of(json.loads(self._engine.snapshot()))
 
     def trace_close(self, trace: int) -> None:
         """End a trace."""
