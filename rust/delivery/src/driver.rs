@@ -8,12 +8,14 @@
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::task::{Context, Poll};
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use postalynk_smtp::{Client, Deadline, Timeout};
 use tokio::io::ReadBuf;
 
+use crate::alarm::Alarm;
 use crate::clock;
 use crate::stream::Stream;
 use crate::transcript::Transcript;
@@ -49,6 +51,7 @@ pub(crate) struct Driver {
     pub(crate) transcript: Transcript,
     buffer: Box<[u8; READ_BYTES]>,
     must_flush: bool,
+    alarm: Alarm,
     /// The core's wait and when it began.
     waiting: Option<(Deadline, Instant)>,
 }
@@ -61,6 +64,7 @@ impl Driver {
             transcript,
             buffer: Box::new([0; READ_BYTES]),
             must_flush: false,
+            alarm: Alarm::default(),
             waiting: None,
         }
     }
@@ -76,21 +80,21 @@ impl Driver {
             .into_iter()
             .flatten()
             .min();
-        let sleep = async {
-            match at {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
+        let mut wake = pin!(wake);
+        poll_fn(|cx| {
+            if let Poll::Ready(step) = self.poll(cx) {
+                return Poll::Ready(step);
             }
-        };
-        tokio::select! {
-            biased;
-            step = poll_fn(|cx| self.poll(cx)) => step,
-            () = wake => Step::Woken,
-            () = sleep => match timeout {
+            if wake.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Step::Woken);
+            }
+            ready!(self.alarm.poll(cx, at));
+            Poll::Ready(match timeout {
                 Some((timeout, timeout_at)) if Some(timeout_at) == at => Step::TimedOut(timeout),
                 _ => Step::Elapsed,
-            },
-        }
+            })
+        })
+        .await
     }
 
     /// The timeout that runs, begun anew whenever the core says so.

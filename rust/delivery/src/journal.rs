@@ -6,15 +6,14 @@
 //! time (u64, µs), message id (16 bytes), partition + 1 (u32; 0: written before it was noted),
 //! padding, and an XXH3-64 of all before it; all little-endian. A slot of zeros, or with a wrong
 //! checksum, is free.
-//! **Invariants.** A slot is written before the first octet of content leaves, with one `pwrite`
-//! that survives the process (the page cache is the kernel's), and is freed when the outcome is
-//! durable elsewhere. A torn slot reads as free: its content had not begun to leave.
+//! **Invariants.** A slot is written before the first octet of content leaves, where it survives the
+//! process ([`Slots`]), and is freed when the outcome is durable elsewhere. A torn slot reads as free:
+//! its content had not begun to leave.
 //! **Law.** `journal_shows_the_open_ones`: whatever was opened and not freed is found again.
 //! **Not here.** Power loss: that outcome is a duplicate too, only not labelled.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::fs::OpenOptions;
 use std::path::Path;
 
 use parking_lot::Mutex;
@@ -22,9 +21,8 @@ use postalynk_record::{DeliveryKey, MessageId};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::EngineError;
+use crate::slots::{SLOT, Slots};
 
-/// Bytes of a slot: one cache line, never across a page.
-const SLOT: usize = 64;
 const MAGIC: &[u8; 4] = b"PLJ1";
 /// Records live seven days in the log; an older attempt cannot come up again.
 const MAX_AGE_US: u64 = 8 * 86_400 * 1_000_000;
@@ -52,7 +50,7 @@ pub(crate) struct Opened {
 /// See the module.
 pub(crate) struct Journal {
     /// `None`: no journal is kept.
-    file: Option<File>,
+    slots: Option<Slots>,
     free: Mutex<Free>,
 }
 
@@ -67,7 +65,7 @@ impl Journal {
     /// A journal that remembers nothing.
     pub(crate) fn none() -> Self {
         Self {
-            file: None,
+            slots: None,
             free: Mutex::default(),
         }
     }
@@ -109,7 +107,7 @@ impl Journal {
         }
         Ok((
             Self {
-                file: Some(file),
+                slots: Some(Slots::open(file).map_err(failed)?),
                 free: Mutex::new(free),
             },
             doubts,
@@ -118,11 +116,11 @@ impl Journal {
 
     /// Notes that the content of an attempt is about to leave. `None`: no journal is kept.
     pub(crate) fn begin(&self, opened: Opened) -> std::io::Result<Option<u32>> {
-        let Some(file) = &self.file else {
+        let Some(slots) = &self.slots else {
             return Ok(None);
         };
         let slot = self.free.lock().take();
-        match file.write_all_at(&encode(opened), offset(slot)) {
+        match slots.write(slot, &encode(opened)) {
             Ok(()) => Ok(Some(slot)),
             Err(error) => {
                 self.free.lock().slots.push(slot);
@@ -131,17 +129,15 @@ impl Journal {
         }
     }
 
-    /// The outcomes of these attempts are durable. Neighbours are cleared in one write.
-    pub(crate) fn end(&self, mut slots: Vec<u32>) -> std::io::Result<()> {
-        let Some(file) = &self.file else {
+    /// The outcomes of these attempts are durable.
+    pub(crate) fn end(&self, mut ended: Vec<u32>) -> std::io::Result<()> {
+        let Some(slots) = &self.slots else {
             return Ok(());
         };
-        slots.sort_unstable();
-        let zeros = vec![0; SLOT * slots.len()];
-        for run in slots.chunk_by(|a, b| a + 1 == *b) {
-            file.write_all_at(&zeros[..SLOT * run.len()], offset(run[0]))?;
+        for slot in &ended {
+            slots.write(*slot, &[0; SLOT])?;
         }
-        self.free.lock().slots.append(&mut slots);
+        self.free.lock().slots.append(&mut ended);
         Ok(())
     }
 }
@@ -167,10 +163,6 @@ fn keep_later(
             known.map(|known| known.slot)
         }
     }
-}
-
-fn offset(slot: u32) -> u64 {
-    u64::from(slot) * SLOT as u64
 }
 
 fn encode(opened: Opened) -> [u8; SLOT] {

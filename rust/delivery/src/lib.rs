@@ -19,6 +19,7 @@
 
 mod admit;
 mod ahead;
+mod alarm;
 mod audit;
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -63,6 +64,7 @@ mod settings;
 mod shaping;
 mod shard;
 mod shared;
+mod slots;
 mod snapshot;
 mod standing;
 mod stream;
