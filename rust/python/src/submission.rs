@@ -1,5 +1,6 @@
 //! SMTP in for Python: requests up, answers down.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -202,14 +203,11 @@ impl Submission {
     #[pyo3(signature = (judged, refusal = None))]
     fn answer_all(&self, py: Python<'_>, judged: &JudgedSubmissions, refusal: Option<&str>) {
         py.detach(|| {
-            for (request, id) in &judged.requests {
-                match refusal {
-                    None => self
-                        .inner
-                        .answer(*request, &format!("250 2.0.0 Accepted as {id}")),
-                    Some(text) => self.inner.answer(*request, text),
-                }
-            }
+            let answers = judged.requests.iter().map(|(request, id)| {
+                let accepted = || format!("250 2.0.0 Accepted as {id}").into();
+                (*request, refusal.map_or_else(accepted, Cow::Borrowed))
+            });
+            self.inner.answer(answers);
         });
     }
 
@@ -218,7 +216,7 @@ impl Submission {
     }
 
     fn answer(&self, request_id: u64, text: &str) {
-        self.inner.answer(request_id, text);
+        self.inner.answer([(request_id, text)]);
     }
 
     fn metrics(&self) -> String {

@@ -1,7 +1,9 @@
 //! Where connections hand in what they want judged, and wait for the answer.
 //!
-//! **Model.** A queue that is taken as a whole, and a waiting list by id. An id that nobody waits
-//! for any more (the client was told to come again) is answered to no one.
+//! **Model.** A queue that is taken as a whole, and a waiting list by id. Verdicts come back by the
+//! batch and are dealt out on the connections' own thread ([`Desk::deal`]): to wake each connection
+//! from another thread would be a system call for each. An id that nobody waits for any more (the
+//! client was told to come again) is answered to no one.
 
 use crate::head::Head;
 use parking_lot::{Condvar, Mutex};
@@ -10,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// Whose connection it is, in the words of whoever admitted it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +81,8 @@ pub(crate) struct Desk {
     queue: Mutex<Queue>,
     arrived: Condvar,
     waiting: Mutex<HashMap<u64, oneshot::Sender<Verdict>>>,
+    judged: Mutex<Vec<(u64, Verdict)>>,
+    came: Notify,
     last: AtomicU64,
 }
 
@@ -127,10 +131,25 @@ impl Desk {
         Some(queue.requests.drain(..count).collect())
     }
 
-    pub(crate) fn judge(&self, id: u64, verdict: Verdict) {
-        if let Some(waiting) = self.waiting.lock().remove(&id) {
-            // A client that hung up meanwhile hears nothing; its message is kept all the same.
-            let _ = waiting.send(verdict);
+    /// Judges these requests.
+    pub(crate) fn judge(&self, verdicts: impl IntoIterator<Item = (u64, Verdict)>) {
+        self.judged.lock().extend(verdicts);
+        self.came.notify_one();
+    }
+
+    /// Hands verdicts to those who wait, for ever.
+    pub(crate) async fn deal(&self) {
+        loop {
+            self.came.notified().await;
+            let judged = std::mem::take(&mut *self.judged.lock());
+            let mut waiting = self.waiting.lock();
+            for (id, verdict) in judged {
+                if let Some(waiting) = waiting.remove(&id) {
+                    // A client that hung up meanwhile hears nothing; its message is kept all the
+                    // same.
+                    let _ = waiting.send(verdict);
+                }
+            }
         }
     }
 

@@ -175,13 +175,15 @@ impl Submission {
 
     /// Lets the client of a login in.
     pub fn admit(&self, id: u64, account: Account) {
-        self.shared.desk.judge(id, Verdict::Admitted(account));
+        self.shared.desk.judge([(id, Verdict::Admitted(account))]);
     }
 
-    /// Answers a message, or refuses a login: `CODE E.N.H words`.
-    pub fn answer(&self, id: u64, text: &str) {
-        let answer = Answer::new(text);
-        self.shared.desk.judge(id, Verdict::Answered(answer));
+    /// Answers messages, or refuses logins: `CODE E.N.H words` to each.
+    pub fn answer(&self, answers: impl IntoIterator<Item = (u64, impl AsRef<str>)>) {
+        let verdicts = answers
+            .into_iter()
+            .map(|(id, text)| (id, Verdict::Answered(Answer::new(text.as_ref()))));
+        self.shared.desk.judge(verdicts);
     }
 
     /// What was counted, as Prometheus text (format 0.0.4).
@@ -224,6 +226,8 @@ fn run(runtime: &Runtime, listeners: Listeners, shared: &Arc<Shared>) {
         for (listener, begins_with_tls) in listeners {
             tokio::spawn(accept(listener, begins_with_tls, Arc::clone(shared)));
         }
+        let dealing = Arc::clone(shared);
+        tokio::spawn(async move { dealing.desk.deal().await });
         let refreshing = Arc::clone(shared);
         tokio::spawn(async move {
             loop {

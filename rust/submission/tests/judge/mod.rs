@@ -54,7 +54,7 @@ impl Judge {
                                 },
                             );
                         }
-                        Request::Login(id, _) => submission.answer(id, "535 5.7.8 no such key"),
+                        Request::Login(id, _) => submission.answer([(id, "535 5.7.8 no such key")]),
                         Request::Message(id, message) => {
                             kept.lock().push(*message);
                             answers.push(id);
@@ -65,9 +65,7 @@ impl Judge {
                     batches.lock().push(answers.len());
                     std::thread::sleep(pace);
                 }
-                answers
-                    .iter()
-                    .for_each(|id| submission.answer(*id, "250 2.0.0 kept"));
+                submission.answer(answers.iter().map(|id| (*id, "250 2.0.0 kept")));
             }
         });
         Self {
