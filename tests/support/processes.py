@@ -164,11 +164,11 @@ class Postalynk:
             f"[delivery]\n{relay}{self.delivery}\n{policy}{self.settings}"
         )
 
-    def start(self) -> "Postalynk":
+    def start(self, *options: str) -> "Postalynk":
         """Start and wait for the line `ready`."""
         log = (self.base / "log").open("a")
         self.process = subprocess.Popen(
-            [COMMAND, self.program, "--config", self.config],
+            [COMMAND, self.program, *options, "--config", self.config],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

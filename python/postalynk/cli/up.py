@@ -1,6 +1,8 @@
 """``postalynk up`` and its parts: a process in the foreground until SIGTERM."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from postalynk.cli.app import COMMON, Common, app
 from postalynk.cli.render import err, out
@@ -12,11 +14,19 @@ WORKER_COMMAND = "worker"
 
 
 @app.command
-def up(*, common: Common = COMMON) -> int:
+def up(*, hold: Annotated[bool, Parameter(negative="")] = False, common: Common = COMMON) -> int:
     """Run everything on this machine in the foreground: API, worker, recorder, PostgreSQL.
 
     Prints one line ``ready`` when every listener is open. SIGTERM drains and exits 0.
+
+    Parameters
+    ----------
+    hold
+        Accept and keep mail, but deliver none: to look around after a restore, or while what would
+        receive it is mended. Started again without it, everything held leaves in its order.
     """
+    if hold:
+        return _run(common, "api", "recorder")
     return _run(common, "api", "worker", "recorder")
 
 

@@ -1,7 +1,8 @@
 """One process from first socket to last commit.
 
-**Roles.** With the embedded queue one process does everything (`EVERYTHING`). On Kafka accept,
-worker and recorder may be processes of their own, as many of the first two as wanted.
+**Roles.** With the embedded queue one process does everything (`EVERYTHING`), or all but sending,
+which holds the mail. On Kafka accept, worker and recorder may be processes of their own, as many of
+the first two as wanted.
 **Order.** Opening goes bottom up: queue, control state, PostgreSQL, engine, worker (which restores
 before it fetches), recorder, listeners; only then is the process ready. Closing is the reverse, so
 nothing is accepted that nobody would work on, and what the worker has recorded is projected before
@@ -108,7 +109,7 @@ class Process:
         smart host. ``progress`` is told each step in words. Raises SettingsError when the queue
         cannot be shared as ``roles`` would have it.
         """
-        if not settings.queue.is_kafka and not roles >= {"worker", "recorder"}:
+        if not settings.queue.is_kafka and "recorder" not in roles:
             raise SettingsError(
                 "the embedded queue belongs to one process, which does everything",
                 fix="postalynk up, or queue.url = kafka://…",
