@@ -194,6 +194,21 @@ def test_what_is_wrong_is_refused_with_its_code(live: Postalynk) -> None:
         assert (code, b"Bare LF" in text) == (550, True)
 
 
+def test_a_bare_lf_is_mended_as_the_guide_says(live: Postalynk) -> None:
+    message = mail("line ends")
+    unix = message.as_bytes(policy=email.policy.SMTP.clone(linesep="\n"))
+    sed = subprocess.run(["sed", r"s/\r*$/\r/"], input=unix, capture_output=True, check=True)
+    with log_in(live) as client:
+        addresses = ("shop@example.com", "ada@rcpt.example")
+        with pytest.raises(smtplib.SMTPDataError) as refused:
+            client.sendmail(*addresses, unix)
+        at = unix.index(b"\n")
+        assert refused.value.smtp_error.startswith(b"5.6.0 Bare LF at octet %d:" % at)
+        assert client.sendmail(*addresses, unix.decode()) == {}
+        assert client.sendmail(*addresses, message.as_bytes(policy=email.policy.SMTP)) == {}
+        assert client.sendmail(*addresses, sed.stdout) == {}
+
+
 def test_an_idempotency_key_gives_one_message(live: Postalynk) -> None:
     content = mail("once", X_Postalynk_Idempotency_Key="smtp-1").as_bytes(policy=email.policy.SMTP)
     with log_in(live) as client, log_in(live) as other:
