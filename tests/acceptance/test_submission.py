@@ -203,7 +203,7 @@ def test_a_bare_lf_is_mended_as_the_guide_says(live: Postalynk) -> None:
         with pytest.raises(smtplib.SMTPDataError) as refused:
             client.sendmail(*addresses, unix)
         at = unix.index(b"\n")
-        assert refused.value.smtp_error.startswith(b"5.6.0 Bare LF at octet %d:" % at)
+        assert f"5.6.0 Bare LF at octet {at}:" in str(refused.value.smtp_error)
         assert client.sendmail(*addresses, unix.decode()) == {}
         assert client.sendmail(*addresses, message.as_bytes(policy=email.policy.SMTP)) == {}
         assert client.sendmail(*addresses, sed.stdout) == {}

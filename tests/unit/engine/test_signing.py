@@ -6,6 +6,7 @@ reason, one with it must sign as aws-lc-rs does, octet by octet.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,6 +45,23 @@ def test_crypto_mb_signs_as_aws_lc_or_says_that_the_cpu_cannot_run_it() -> None:
     calls, requests, again = lanes.counts
     assert (requests, again) == (24, 0)
     assert 3 <= calls <= 24
+
+
+@pytest.mark.parametrize("bits", [2048, 3072, 4096])
+def test_a_call_of_any_size_signs_as_aws_lc(bits: int) -> None:
+    if not HAS_IFMA:
+        return
+    command = ["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}"]
+    key = subprocess.run(command, check=True, capture_output=True).stdout
+    alone = DkimSigner("example.com", "s", key)
+    for count in range(1, 9):
+        lanes = SigningLanes(str(LIBRARIES))
+        beside = DkimSigner("example.com", "s", key, lanes=lanes)
+        with ThreadPoolExecutor(count) as threads:
+            signing = threads.map(beside.sign, [MESSAGE % n for n in range(count)], [1] * count)
+        assert list(signing) == [alone.sign(MESSAGE % n, 1) for n in range(count)]
+        calls, requests, again = lanes.counts
+        assert (1 <= calls <= count, requests, again) == (True, count, 0)
 
 
 def test_auto_takes_what_the_machine_can() -> None:
