@@ -119,8 +119,6 @@ class Hot(Section, frozen=True):
 
     url: str = "embedded:data/hot"
     """``embedded:DIRECTORY`` (a server of our own) or ``postgresql://…``, version 15 or newer."""
-    retention_days: int = 30
-    """Accepted as a key today; days are dropped once they are archived, in a later release."""
 
 
 class Warm(Section, frozen=True):
