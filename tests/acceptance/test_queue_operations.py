@@ -2,8 +2,9 @@
 
 What runs: `postalynk up`, the sink, which defers its `defer…` recipients once, and a policy that
 tries again after an hour. What breaks: records that nobody can read come into a lane, one first,
-then a row of them. What holds: flushed mail goes at once, cancelled mail never (G1); the row halts
-its partition and not the topic, and what died goes back as it was (G7).
+then a row of them; the link breaks after the final dot, for an organization that holds such. What
+holds: flushed mail goes at once, cancelled mail never (G1), held mail when it is released (G2); the
+row halts its partition and not the topic, and what died goes back as it was (G7).
 """
 
 from collections.abc import Iterator
@@ -108,6 +109,49 @@ def test_a_suppressed_address_gets_nothing_until_it_is_lifted(own: Postalynk) ->
     after = states(own)
     assert after["suppressed"] - before.get("suppressed", 0) == 3
     assert after["delivered"] - before.get("delivered", 0) == 2
+
+
+def test_what_is_held_in_doubt_goes_when_it_is_released(
+    sink: Sink, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    own = Postalynk(tmp_path_factory.mktemp("held"), sink.address)
+    try:
+        own.start().prepare("example.com", "--in-doubt", "hold")
+        taken = own.send(to="ada@rcpt.example")
+        held = [own.send(to=f"drop.held{n}@rcpt.example") for n in range(3)]
+        own.wait_state(taken, "delivered")
+        for message_id in held:
+            own.wait_states(message_id, "in_doubt")
+        own.kill()
+        own.start()
+        assert states(own) == {"delivered": 1, "in_doubt": 3}
+        refused = own.command("queue", "release")
+        assert (refused.returncode, "--all" in refused.stderr) == (1, True)
+        # Only counted, and of the one that was delivered nothing is held.
+        would = own.ask("queue", "release", held[0], taken)
+        assert would == {"is_dry_run": True, "deliveries": 1, "messages": [held[0]], "gone": 0}
+        assert own.ask("queue", "release", "--org", own.org)["deliveries"] == 3
+        assert own.ask("queue", "release", "--org", "org_x", "--yes")["deliveries"] == 0
+        assert states(own) == {"delivered": 1, "in_doubt": 3}
+        assert own.ask("queue", "release", held[0], taken, "--yes") == {
+            **would,
+            "is_dry_run": False,
+        }
+        own.wait_state(held[0], "delivered")
+        assert states(own) == {"delivered": 2, "in_doubt": 2}
+        assert own.command("queue", "release", "--all", "--yes").stdout.startswith("2 held")
+        for message_id in held:
+            own.wait_state(message_id, "delivered")
+        assert own.ask("queue", "release", "--all")["deliveries"] == 0
+        own.wait_projected()
+        told = [(event["type"], event.get("attempt")) for event in own.events(held[1])]
+        assert told[1:] == [("in_doubt", 1), ("resent", 1), ("delivered", 2)]
+        own.kill()
+        own.start()
+        assert own.ask("audit", "--full")["twice"] == []
+        assert states(own) == {"delivered": 4}
+    finally:
+        own.remove()
 
 
 def put(own: Postalynk, *values: bytes) -> None:

@@ -1,4 +1,6 @@
-"""``postalynk queue flush`` and ``cancel``: what waits is sent at once, or taken back."""
+"""``postalynk queue flush``, ``cancel`` and ``release``: what waits is sent at once, or taken back;
+what is held in doubt is sent again.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -80,4 +82,38 @@ def _act(operation: str, which: Which, what: str, yes: bool, common: Common) -> 
     if answer["left"]:
         out.print(f"{answer['left']} more are under way or fit in part, and are left alone")
     if not yes and answer["deferred"] + answer["scheduled"]:
+        out.print("add --yes to do it")
+
+
+@queue.command
+def release(
+    *message_ids: str,
+    org: str | None = None,
+    all_: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    yes: bool = False,
+    common: Common = COMMON,
+) -> None:
+    """Send again what is held because its receiver may have it; without --yes it only counts.
+
+    Parameters
+    ----------
+    message_ids
+        Held deliveries of these messages.
+    org
+        Only of this organization.
+    all_
+        All that is held.
+    yes
+        Do it: a recipient whose receiver has the message gets it twice.
+    """
+    chosen = {"message_ids": message_ids, "org": org, "is_all": all_}
+    settings = common.settings()
+    answer = ask(settings, "release_held", timeout_s=LONGEST_S, is_dry_run=not yes, **chosen)
+    if common.json:
+        emit_json(answer)
+        return
+    out.print(f"{answer['deliveries']} held deliveries {'are' if yes else 'would be'} sent again")
+    if answer["gone"]:
+        out.print(f"{answer['gone']} more are held and no longer in the log: send them anew")
+    if not yes and answer["deliveries"]:
         out.print("add --yes to do it")

@@ -34,9 +34,13 @@ NAMES = frozenset(
         "show_letter",
     }
 )
-LIVE_NAMES = frozenset({"cancel_waiting", "flush_waiting", "resend", "resume_partitions"})
+LIVE_NAMES = frozenset(
+    {"cancel_waiting", "flush_waiting", "release_held", "resend", "resume_partitions"}
+)
 T = TypeVar("T")
 
+CLOCKS_US = 3_600_000_000
+"""How far apart the clocks of those who make ids and those who keep the log may be."""
 TOP_BY = ("reason", "org", "version", "policy_version", "topic")
 
 
@@ -137,17 +141,25 @@ class LiveQueueOperations(QueueOperations):
         self, is_dry_run: bool, message_id: str | None, state: str | None, **which: Any
     ) -> resending.Resent:
         """Send again what is over."""
-        if message_id is not None:
-            try:
-                uuid.UUID(message_id)
-            except ValueError as error:
-                fix = "give the id POST /emails answered with"
-                raise ControlError(f"{message_id!r} is no message id", fix=fix) from error
+        ids = () if message_id is None else _ids([message_id])
         if state not in {None, *resending.OVER}:
             fix = f"use one of {', '.join(resending.OVER)}"
             raise ControlError(f"no delivery ends {state!r}", fix=fix)
-        chosen = resending.Chosen(message_id, state)
+        chosen = resending.Chosen(ids, state)
         stretch = _known(which, Stretch)
+        return resending.resend(self._parts, stretch, chosen, is_dry_run=is_dry_run)
+
+    def release_held(
+        self, is_dry_run: bool, message_ids: Sequence[str], org: str | None, is_all: bool
+    ) -> resending.Resent:
+        """Send again what is held in doubt."""
+        if not (message_ids or org or is_all):
+            raise ControlError("nothing is chosen", fix="give message ids or --org, or --all")
+        ids = _ids(message_ids)
+        # No record is older than the id of its message, but for a clock that was put back.
+        since_us = min((made_at_us(id_) for id_ in ids), default=0)
+        stretch = Stretch(max(since_us - CLOCKS_US, 0), self._parts.clock() + CLOCKS_US, org)
+        chosen = resending.Chosen(ids, resending.HELD)
         return resending.resend(self._parts, stretch, chosen, is_dry_run=is_dry_run)
 
     def resume_partitions(self, partition: int | None = None) -> list[int]:
@@ -187,6 +199,21 @@ class LiveQueueOperations(QueueOperations):
     def _count_dropped(self, letters: int) -> None:
         if self._sending is not None:
             self._parts.metrics.dead_letters_dropped.inc(letters)
+
+
+def _ids(texts: Sequence[str]) -> tuple[str, ...]:
+    for text in texts:
+        try:
+            uuid.UUID(text)
+        except ValueError as error:
+            fix = "give the id POST /emails answered with"
+            raise ControlError(f"{text!r} is no message id", fix=fix) from error
+    return tuple(texts)
+
+
+def made_at_us(message_id: str) -> int:
+    """When it was accepted, by the first 48 bits of its id (UUIDv7)."""
+    return int.from_bytes(uuid.UUID(message_id).bytes[:6], "big") * 1_000
 
 
 def _filter(told: dict[str, Any]) -> Filter:

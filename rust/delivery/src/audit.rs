@@ -319,10 +319,11 @@ fn name(state: u8) -> Option<&'static str> {
         Ok(Kind::Cancelled) => "cancelled",
         Ok(Kind::DeadLettered) => "dead_lettered",
         _ if has(DEFERRED) => "deferred",
+        // Held: it is not sent again, though its record may not be committed yet.
+        Ok(Kind::InDoubt) => "in_doubt",
         _ if has(PENDING) => "queued",
         Ok(Kind::Scheduled) => "scheduled",
         _ if has(DEAD) => "dead_lettered",
-        Ok(Kind::InDoubt) => "in_doubt",
         _ => return None,
     })
 }

@@ -3,7 +3,7 @@
 use super::*;
 use bytes::Bytes;
 use postalynk_record::encode;
-use postalynk_record::v1::Accepted;
+use postalynk_record::v1::{self, Accepted};
 use proptest::prelude::*;
 
 fn id(n: u64) -> MessageId {
@@ -76,6 +76,24 @@ fn every_delivery_has_one_state() {
     );
     assert_eq!(result.unaccounted, [id(2).to_string()]);
     assert_eq!(result.twice, [id(3).to_string()]);
+}
+
+#[test]
+fn what_is_held_is_not_queued_though_its_record_is_not_committed() {
+    let message = v1::Message {
+        id: Bytes::copy_from_slice(id(1).as_bytes()),
+        org: "org_1".into(),
+        recipients: vec![v1::Recipient::default(); 2],
+        ..Default::default()
+    };
+    let record = Record::encode(message).expect("a valid message");
+    let mut audit = Audit::default();
+    audit.events(&[accepted(1, 2), event(1, 0, Kind::InDoubt, 0)]);
+    audit.pending(&[row(record.raw().clone())]);
+    let wanted = BTreeMap::from([("in_doubt", 1), ("queued", 1)]);
+    assert_eq!(audit.result().states, wanted);
+    audit.events(&[event(1, 0, Kind::Resent, 9)]);
+    assert_eq!(audit.result().states, BTreeMap::from([("queued", 2)]));
 }
 
 #[test]
