@@ -2,7 +2,8 @@
 //!
 //! Runs: a receiver that takes one message at a time, and a single connection to it. Breaks: on its
 //! first connection it begins a reply and never ends it, an octet now and then: the banner, the
-//! answer to EHLO, to STARTTLS, to MAIL, to RCPT, to DATA, to the final dot; or a record of TLS.
+//! answer to EHLO, to STARTTLS, to MAIL, to RCPT, to DATA, to the final dot; or a record of TLS; or it
+//! takes none of the content meanwhile.
 //! Holds: no octet moves a deadline. The connection is closed at the one of the greeting or of the
 //! transaction, the event says which, and the path goes on: the same message is delivered over the
 //! next connection (G1), and only the one whose content had left is in doubt (G2).
@@ -15,9 +16,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::{Worker, loopback, message, smart_host};
 use postalynk_delivery::Settings;
-use postalynk_record::v1::Kind;
+use postalynk_record::v1::{Kind, message::Content};
 
 /// Far less than any deadline here, so that each would be moved many times if octets moved it.
 const GAP: Duration = Duration::from_millis(10);
@@ -60,6 +62,7 @@ fn converse(stream: &TcpStream, stage: &str, octets: &[u8]) -> io::Result<()> {
             (false, "DATA") => {
                 is_content = true;
                 answer(verb, "354 go on\r\n")?;
+                answer("content", "")?;
             }
             (false, "QUIT") => return answer(verb, "221 bye\r\n"),
             (false, _) => answer(verb, "250 ok\r\n")?,
@@ -87,16 +90,22 @@ fn receiver(stage: &'static str, octets: &'static [u8]) -> (SocketAddr, Receiver
     (address, told)
 }
 
-/// Sends one message; what the event of the attempt that was cut off says, with its kind.
-fn cut_off(stage: &'static str, octets: &'static [u8]) -> (Kind, String, String) {
+/// Sends one message of so many lines; what the event of the attempt that was cut off says, with its
+/// kind.
+fn cut_off(stage: &'static str, octets: &'static [u8], lines: usize) -> (Kind, String, String) {
     let (address, closed) = receiver(stage, octets);
     let mut worker = Worker::new(Settings {
         connections: 1,
         greeting_timeout_s: 1,
-        transaction_timeout_s: 1,
+        // Time enough for the second attempt, which is to succeed.
+        transaction_timeout_s: if lines > 1 { 5 } else { 1 },
         ..smart_host(address)
     });
-    worker.send(vec![message(1, &["ann@example.com"])]);
+    let mut sent = message(1, &["ann@example.com"]);
+    if let Some(Content::Composed(composed)) = &mut sent.content {
+        composed.text = Bytes::from("A line of the text.\r\n".repeat(lines));
+    }
+    worker.send(vec![sent]);
     worker.run_to_end();
     closed
         .recv_timeout(common::PATIENCE)
@@ -114,7 +123,7 @@ fn cut_off(stage: &'static str, octets: &'static [u8]) -> (Kind, String, String)
 fn before_a_message_the_greetings_deadline_holds() {
     let reason = "the greeting took too long";
     for (stage, phase) in [("banner", "banner"), ("EHLO", "ehlo")] {
-        let (kind, where_it_was, said) = cut_off(stage, b"250-still here\r\n");
+        let (kind, where_it_was, said) = cut_off(stage, b"250-still here\r\n", 1);
         assert_eq!(
             (kind, where_it_was.as_str(), said.as_str()),
             (Kind::Deferred, phase, reason)
@@ -132,9 +141,17 @@ fn within_a_message_the_transactions_deadline_holds() {
         ("dot", Kind::InDoubt),
     ] {
         // A line that has no end, too.
-        let (ended, _, said) = cut_off(stage, b"2");
+        let (ended, _, said) = cut_off(stage, b"2", 1);
         assert_eq!((ended, said.as_str()), (kind, reason), "at {stage}");
     }
+}
+
+#[test]
+fn content_that_is_not_taken_is_not_in_doubt() {
+    // More than all buffers between the two hold: its end has not left when it is given up.
+    let (kind, _, said) = cut_off("content", b"2", 1_000_000);
+    let reason = "the transaction took longer than allowed in all";
+    assert_eq!((kind, said.as_str()), (Kind::Deferred, reason));
 }
 
 #[test]
