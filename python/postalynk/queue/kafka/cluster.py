@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 # The largest value of a message with all its attachments, and some more for a deferral's history.
 # Brokers take it in one request (socket.request.max.bytes is 100 MB).
 MAX_RECORD_BYTES = 67_108_864
-# A question of ours: brokers elect a new leader within seconds, so one is worth waiting for.
+# All tries of one question: brokers elect a new leader within seconds, so one is worth waiting for.
 ANSWER_S = 30.0
 
 AGAIN_S = 0.05
@@ -41,9 +42,13 @@ PASSING = frozenset(
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError._TRANSPORT,  # noqa: SLF001  the client's own errors are named so
+        KafkaError._TIMED_OUT,  # noqa: SLF001
+        KafkaError.REQUEST_TIMED_OUT,
         KafkaError._WAIT_COORD,  # noqa: SLF001
     }
 )
+# One try of it: a request may wait for a broker that is away while another one leads by now.
+TRY_S = 5.0
 
 OLDEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 NEWEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -111,29 +116,45 @@ class Cluster:
         return TopicPartition(self.wire(position[0]), position[1], offset)
 
 
-def ends(admin: AdminClient, places: Iterable[TopicPartition], spec: OffsetSpec) -> list[int]:
+def ends(
+    admin: AdminClient,
+    places: Iterable[TopicPartition],
+    spec: OffsetSpec,
+    patience_s: float = ANSWER_S,
+) -> list[int]:
     """One offset a place, in order, by one request a broker; raises QueueError."""
     wanted = list(places)
     if not wanted:
         return []
 
     def ask() -> list[int]:
-        asked = admin.list_offsets(dict.fromkeys(wanted, spec), request_timeout=ANSWER_S)
-        return [asked[place].result(ANSWER_S).offset for place in wanted]
+        asked = admin.list_offsets(dict.fromkeys(wanted, spec), request_timeout=TRY_S)
+        try:
+            found = [asked[place].result(2 * TRY_S).offset for place in wanted]
+            if spec in {OLDEST, NEWEST} and min(found) < 0:
+                # While its leader changes a partition may be answered for without an offset.
+                raise KafkaException(KafkaError(KafkaError.OFFSET_NOT_AVAILABLE))
+        except (KafkaException, TimeoutError):
+            # librdkafka would ask the same of the same broker again, until its idea of the leaders
+            # is renewed: every five minutes. Leader epochs are what it is refused for.
+            with contextlib.suppress(KafkaException):
+                admin.list_topics(timeout=TRY_S)
+            raise
+        return found
 
-    return patiently("the offsets cannot be read", ask)
+    return patiently("the offsets cannot be read", ask, patience_s)
 
 
-def patiently(what: str, ask: Callable[[], T]) -> T:
+def patiently(what: str, ask: Callable[[], T], patience_s: float = ANSWER_S) -> T:
     """An answer, asked for again while a partition or a group changes its broker, or has just been
     made; raises QueueError, ``what`` being wrong.
     """
-    until = time.monotonic() + ANSWER_S
+    until = time.monotonic() + patience_s
     while True:
         try:
             return ask()
         except (KafkaException, TimeoutError) as error:
-            is_passing = isinstance(error, KafkaException) and error.args[0].code() in PASSING
+            is_passing = isinstance(error, TimeoutError) or error.args[0].code() in PASSING
             if not is_passing or time.monotonic() > until:
                 raise failed(what, error) from error
             time.sleep(AGAIN_S)
