@@ -19,7 +19,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from postalynk.errors import QueueError
 from postalynk.ingest.border import encode_messages
+from postalynk.ingest.outage import Outage
 from postalynk.observability import get_logger
 from postalynk.queue.topics import SCHEDULED
 
@@ -68,6 +70,8 @@ class Acceptor:
     ) -> None:
         """``accepted`` is told, from the thread that appends, of messages that are durable now."""
         self._queue = queue
+        self.outage = Outage()
+        """Told of a queue that does not answer, by whoever asks it here."""
         self._accepted = accepted
         self._metrics = metrics
         self._waiting: deque[_Work] = deque()
@@ -103,9 +107,13 @@ class Acceptor:
         """
         try:
             self._queue.append(appends)
+        except QueueError as error:
+            self.outage.failed(error)
+            return False
         except Exception:
             log.exception("the append failed", appends=len(appends))
             return False
+        self.outage.over()
         self._count(lanes)
         return True
 
@@ -178,10 +186,14 @@ class Acceptor:
                 self._queue.append(scheduled)
                 appends = [append for append in appends if append[0] != SCHEDULED]
             self._queue.append(appends)
-        except Exception:
+        except QueueError as error:
             # Whether it was stored is unknown to the caller: 503, and the key settles it later.
+            self.outage.failed(error)
+            return set(works)
+        except Exception:
             log.exception("the append failed", appends=len(appends))
             return set(works)
+        self.outage.over()
         durable = [m for work in works if work not in failed for m in work.messages]
         self._count([message.lane for message in durable])
         if scheduled:

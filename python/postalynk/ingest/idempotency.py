@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
+from postalynk.errors import QueueError
 from postalynk.ingest import claims
 from postalynk.ingest.answers import Answer, busy, refusal
 from postalynk.ingest.border import partition_of
@@ -140,6 +141,8 @@ class Idempotency:
         answer, claim = UNKNOWN, None
         try:
             answer, claim = await self._settle(org, name, entry.request, attempt)
+        except QueueError as error:
+            self._acceptor.outage.failed(error)
         except Exception:
             log.exception("settling an idempotency key failed")
         finally:
@@ -231,9 +234,13 @@ class Idempotency:
         """
         partition, after = self._sweep_at
         self._claimed.clear()
-        page = await asyncio.to_thread(
-            self._queue.compacted, claims.TOPIC, partition, after, SWEEP_PAGE
-        )
+        try:
+            page = await asyncio.to_thread(
+                self._queue.compacted, claims.TOPIC, partition, after, SWEEP_PAGE
+            )
+        except QueueError as error:
+            self._acceptor.outage.failed(error)
+            return 0
         gone = 0
         for name, value in page:
             try:

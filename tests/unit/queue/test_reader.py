@@ -75,7 +75,7 @@ class FakeOwner:
     def place(self, position: tuple[str, int], offset: int = 0) -> TopicPartition:
         return TopicPartition(*position, offset)
 
-    def ends(self, positions: list[tuple[str, int]], _spec: object) -> list[int]:
+    def ends(self, positions: list[tuple[str, int]], *_how: object) -> list[int]:
         return [0] * len(positions)
 
     def known_end(self, _position: tuple[str, int]) -> int:

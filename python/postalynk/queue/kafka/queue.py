@@ -71,6 +71,7 @@ class KafkaQueue:
         self._member = member
         self._appender = Appender(cluster, timeout_s)
         self._hurried: list[Appender] = []
+        self._patience_s = ANSWER_S
         self._ends: dict[Position, int] = {}
         self._tables: list[Tables] = []
         self._opening = threading.Lock()
@@ -83,9 +84,12 @@ class KafkaQueue:
         return cls(Cluster.of(queue), directory, member=queue.member)
 
     def hurried(self, timeout_s: float) -> KafkaQueue:
-        """The same queue for callers who cannot wait: an append raises after this time."""
+        """The same queue for callers who cannot wait: an append raises after this time, and so does
+        a question that no broker answers.
+        """
         other = copy.copy(self)
         appender = other._appender = Appender(self.cluster, timeout_s)  # noqa: SLF001  our own kind
+        other._patience_s = min(timeout_s, ANSWER_S)  # noqa: SLF001
         self._hurried.append(appender)
         return other
 
@@ -148,14 +152,14 @@ class KafkaQueue:
     def get(self, topic: str, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
         """See `Queue.get`."""
         self._check_place(topic, partition, TABLES)
-        return self._copies().get(topic, partition, list(keys))
+        return self._copies().get(topic, partition, list(keys), self._patience_s)
 
     def compacted(
         self, topic: str, partition: int, after: bytes | None = None, limit: int = 1000
     ) -> list[tuple[bytes, bytes]]:
         """See `Queue.compacted`."""
         self._check_place(topic, partition, TABLES)
-        return self._copies().page(topic, partition, after, limit)
+        return self._copies().page(topic, partition, after, limit, patience_s=self._patience_s)
 
     def watch(self, topic: str, partition: int, listener: Callable[[], None]) -> None:
         """Call ``listener`` after every change of a compacted topic's partition."""
@@ -172,10 +176,13 @@ class KafkaQueue:
         oldest = self.ends(positions, OLDEST)
         return list(zip(oldest, self.ends(positions, NEWEST), strict=True))
 
-    def ends(self, positions: Sequence[Position], spec: OffsetSpec) -> list[int]:
+    def ends(
+        self, positions: Sequence[Position], spec: OffsetSpec, patience_s: float | None = None
+    ) -> list[int]:
         """Offsets of now, one a position; those of ends are remembered for readers."""
         self._check()
-        found = ends(self._admin, [self.cluster.place(p) for p in positions], spec)
+        patience_s = self._patience_s if patience_s is None else patience_s
+        found = ends(self._admin, map(self.cluster.place, positions), spec, patience_s)
         if spec is NEWEST:
             self._ends.update(zip(positions, found, strict=True))
         return found

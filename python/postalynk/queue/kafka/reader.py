@@ -75,8 +75,10 @@ class Owner(Protocol):
         """Whether nothing may be asked any more."""
         ...
 
-    def ends(self, positions: Sequence[Position], spec: OffsetSpec) -> list[int]:
-        """Offsets as they are now."""
+    def ends(
+        self, positions: Sequence[Position], spec: OffsetSpec, patience_s: float | None = None
+    ) -> list[int]:
+        """Offsets as they are now; QueueError after so long without an answer."""
         ...
 
     def known_end(self, position: Position) -> int:

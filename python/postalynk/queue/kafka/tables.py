@@ -68,17 +68,25 @@ class Tables:
         self._thread = threading.Thread(target=self._run, name="kafka-tables", daemon=True)
         self._thread.start()
 
-    def get(self, topic: str, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
+    def get(
+        self, topic: str, partition: int, keys: Sequence[bytes], patience_s: float = ANSWER_S
+    ) -> list[bytes | None]:
         """See `Queue.get`."""
-        self._catch_up((topic, partition))
+        self._catch_up((topic, partition), patience_s)
         return self._store.get(topic, partition, keys)
 
     def page(
-        self, topic: str, partition: int, after: bytes | None, limit: int
+        self,
+        topic: str,
+        partition: int,
+        after: bytes | None,
+        limit: int,
+        *,
+        patience_s: float = ANSWER_S,
     ) -> list[tuple[bytes, bytes]]:
         """See `Queue.compacted`. Only the first page waits: the others would see no less."""
         if after is None or (topic, partition) not in self._copied:
-            self._catch_up((topic, partition))
+            self._catch_up((topic, partition), patience_s)
         return self._store.compacted(topic, partition, after, limit)
 
     def forget(self, positions: Sequence[Position]) -> None:
@@ -127,10 +135,10 @@ class Tables:
         self._store.close()
         shutil.rmtree(self._place, ignore_errors=True)
 
-    def _catch_up(self, position: Position) -> None:
+    def _catch_up(self, position: Position, patience_s: float = ANSWER_S) -> None:
         """Wait until the copy holds all that is stored now."""
-        end = self._queue.ends([position], NEWEST)[0]
-        deadline = time.monotonic() + ANSWER_S
+        end = self._queue.ends([position], NEWEST, patience_s)[0]
+        deadline = time.monotonic() + patience_s
         with self._changed:
             if position not in self._copied:
                 self._follow(position)
@@ -143,7 +151,7 @@ class Tables:
                 self._changed.wait(SLICE_S)
                 now = time.monotonic()
                 if self._copied.get(position, 0) > reached:
-                    reached, deadline = self._copied[position], now + ANSWER_S
+                    reached, deadline = self._copied[position], now + patience_s
                 elif now > deadline:
                     raise QueueError(
                         f"Kafka: records of {position[0]}, partition {position[1]} do not come",
