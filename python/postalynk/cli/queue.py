@@ -80,6 +80,11 @@ def seconds(text: str) -> float:
     return value
 
 
+# A cluster whose brokers are away is asked for up to half a minute, some questions one after the
+# other, before the answer is that it does not say.
+GRACE_S = 120.0
+
+
 @app.command
 def drain(*, timeout: str = "60s", common: Common = COMMON) -> int:
     """Wait until nothing is queued, deferred mail aside; exit status 1 at the timeout.
@@ -91,7 +96,7 @@ def drain(*, timeout: str = "60s", common: Common = COMMON) -> int:
     """
     limit_s = seconds(timeout)
     err.print(f"waiting up to {timeout} for the queue to empty…")
-    state = ask(common.settings(), "drain", timeout_s=limit_s + 15.0, limit_s=limit_s)
+    state = ask(common.settings(), "drain", timeout_s=limit_s + GRACE_S, limit_s=limit_s)
     if common.json:
         emit_json(state)
     else:

@@ -37,6 +37,18 @@ def low_water_marks(queue: Queue) -> dict[Position, int]:
     return marks
 
 
+def waiting(queue: Queue) -> int:
+    """Records at or above the low-water marks of all lanes. How old they are is asked of `depth`:
+    on a cluster that costs a reader for each partition.
+    """
+    marks = low_water_marks(queue)
+    return sum(
+        max(0, end - marks[topic, partition])
+        for topic in SEND_TOPICS
+        for partition, (_, end) in enumerate(queue.offsets(topic))
+    )
+
+
 def depth(queue: Queue) -> list[LaneDepth]:
     """Records per lane at or above the low-water mark, and the age of the oldest of them."""
     marks = low_water_marks(queue)

@@ -358,8 +358,8 @@ class LiveOperations(LiveQueueOperations, Operations):
 
     def _queued(self) -> int:
         """Deliveries in the engine, and records above the low-water marks."""
-        waiting = sum(lane.waiting for lane in accounting.depth(self._queue))
-        return max(waiting, self._engine.in_flight() if self._live.parts is not None else 0)
+        in_engine = self._engine.in_flight() if self._live.parts is not None else 0
+        return max(accounting.waiting(self._queue), in_engine)
 
     def _deferred(self) -> int:
         if self._live.parts is not None and self._live.recorder is not None:
