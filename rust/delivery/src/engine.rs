@@ -176,6 +176,10 @@ impl Engine {
             std::thread::sleep(LINGER);
         }
         let entries = self.shared.outcomes.take(max, Duration::ZERO, clock::now());
+        let attempts = entries.iter().filter(|entry| entry.end.is_attempt());
+        self.shared
+            .recording
+            .given(attempts.map(|entry| entry.at_us).min());
         self.shared.metrics.ended(&entries);
         let now_us = clock::wall_us();
         self.shared.standings.ended(&entries, now_us);
@@ -215,6 +219,7 @@ impl Engine {
             settle(&mut books, entry, *next);
         }
         drop(books);
+        self.shared.recording.recorded();
         let parts = entries
             .iter()
             .map(|(entry, ..)| part(&entry.delivery, entry.end.is_attempt()));

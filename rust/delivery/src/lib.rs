@@ -53,6 +53,7 @@ mod prepare;
 mod promotion;
 mod raw;
 mod ready;
+mod recording;
 mod relay;
 mod release;
 mod reply;

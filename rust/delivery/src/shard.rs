@@ -314,7 +314,11 @@ impl Shard {
             return Take::Nothing;
         }
         let held = path.site.held_until.get().filter(|at| *at > clock::now());
-        if let Some(until) = held.or_else(|| self.links.shared.lease.renewed_at_best()) {
+        let shared = &self.links.shared;
+        if let Some(until) = held
+            .or_else(|| shared.lease.renewed_at_best())
+            .or_else(|| shared.recording.caught_up_at_best())
+        {
             return Take::After(until);
         }
         let mut state = path.state.borrow_mut();

@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::outcome::Finished;
 use crate::pools::Pools;
 use crate::prepare::Signers;
+use crate::recording::Recording;
 use crate::settings::Settings;
 use crate::shaping::Shaping;
 use crate::standing::Standings;
@@ -87,6 +88,7 @@ pub(crate) struct Shared {
     pub(crate) open_transactions: AtomicUsize,
     pub(crate) is_draining: AtomicBool,
     pub(crate) lease: Lease,
+    pub(crate) recording: Recording,
 }
 
 impl Shared {
@@ -132,6 +134,7 @@ impl Shared {
             open_transactions: Default::default(),
             is_draining: Default::default(),
             lease: Default::default(),
+            recording: Default::default(),
             settings,
         })
     }
