@@ -97,6 +97,14 @@ class Fleet:
             process.remove()
 
 
+def in_hand(worker: Postalynk) -> int:
+    """Deliveries that a killed or stopped worker has on the wire, or has not recorded: by its
+    journal, which holds a slot of 64 octets for each.
+    """
+    journal = (worker.base / "data/queue/attempts.journal").read_bytes()
+    return sum(journal.startswith(b"PLJ1", at) for at in range(0, len(journal), 64))
+
+
 class Senders:
     """Submits ``count`` messages round robin over organizations, in batches, some at a time."""
 

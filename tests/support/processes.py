@@ -311,6 +311,10 @@ class Postalynk:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(90)
 
+    def has_ended(self) -> bool:
+        """Whether it was started and runs no more."""
+        return self.process is not None and self.process.poll() is not None
+
     def remove(self) -> None:
         """Stop whatever still runs and delete the directory."""
         if self.process is not None and self.process.poll() is None:
