@@ -22,6 +22,8 @@ use crate::worker::Worker;
 const REPLY: Duration = Duration::from_secs(2);
 /// Given to the slow mail to be found out about, before the fast mail comes.
 const HEAD_START: Duration = Duration::from_secs(1);
+/// Without an outcome for so long, something waits for what will not come.
+const STALLED: Duration = Duration::from_secs(20);
 const FAST: &str = "fast.example";
 
 pub fn run(arguments: &Arguments) -> Result<Value, Failure> {
@@ -49,7 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<Value, Failure> {
         worker.record(FAST)?;
     }
     let (cpu, began) = (cpu_ns()?, Instant::now());
-    let (mut given, mut ended) = (0, 0);
+    let (mut given, mut ended, mut moved) = (0, 0, began);
     while ended < messages {
         let room = window.saturating_sub(worker.engine.in_flight());
         let more = room.min(messages - given).min(1_000);
@@ -58,7 +60,19 @@ pub fn run(arguments: &Arguments) -> Result<Value, Failure> {
             given += more;
         }
         worker.route(|_| 0)?;
-        ended += worker.record(FAST)?;
+        let more = worker.record(FAST)?;
+        ended += more;
+        if more > 0 {
+            moved = Instant::now();
+        } else if moved.elapsed() > STALLED {
+            let (engine, waiting) = (&worker.engine, worker.engine.deferred());
+            return Err(format!(
+                "{given} given, {ended} ended, {} in flight, {waiting} deferred: {}",
+                engine.in_flight(),
+                engine.snapshot()
+            )
+            .into());
+        }
     }
     let took_s = began.elapsed().as_secs_f64();
     let cpu_us = (cpu_ns()? - cpu) as f64 / 1e3 / ended as f64;
