@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from postalynk._engine import (
     EventColumns,
@@ -24,10 +25,14 @@ from postalynk._engine import (
     parse_mailbox,
     partition_of,
     partitions_of,
+    routing_records,
 )
+from postalynk.queue.topics import EVENTS
 
 if TYPE_CHECKING:
     from postalynk._engine import RecordBatch
+    from postalynk.model import AcceptedMessage
+    from postalynk.queue.protocol import Append
 
 __all__ = [
     "JudgedSubmissions",
@@ -42,16 +47,32 @@ __all__ = [
     "check_header",
     "decode_accepted",
     "encode_messages",
+    "halves",
     "holds_nul",
     "new_message_id",
     "parse_address",
     "parse_mailbox",
     "partition_of",
     "partitions_of",
+    "record_ids",
 ]
 
 
-def accepted_ids(batch: RecordBatch, wanted: Iterable[bytes]) -> Sequence[bytes]:
-    """Which of the ``wanted`` message ids the ACCEPTED events of a batch name."""
-    present = set(EventColumns(batch).messages()["id"])
-    return [message_id for message_id in wanted if message_id in present]
+def accepted_ids(batch: RecordBatch) -> dict[bytes, bool]:
+    """The message ids that the ACCEPTED events of a batch name; True: for a time of its own."""
+    columns = cast("dict[str, list[Any]]", EventColumns(batch).messages())
+    return {
+        id_: bool(due_at_us)
+        for id_, due_at_us in zip(columns["id"], columns["scheduled_at_us"], strict=True)
+    }
+
+
+def record_ids(batch: RecordBatch) -> set[bytes]:
+    """The message ids of a batch of ``email.send.*``."""
+    return {uuid.UUID(record[0]).bytes for record in routing_records(batch)}
+
+
+def halves(messages: Sequence[AcceptedMessage], partitions: int, *, is_event: bool) -> list[Append]:
+    """Of messages the ACCEPTED events alone, or the records alone."""
+    encoded = encode_messages(messages, partitions)
+    return [append for append in encoded if (append[0] == EVENTS) is is_event]

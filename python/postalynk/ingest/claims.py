@@ -8,18 +8,21 @@ partition, wherever a salt spreads the messages.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from postalynk.ingest.border import accepted_ids, partitions_of
+from postalynk.ingest.border import accepted_ids, partitions_of, record_ids
 from postalynk.ingest.receipt import Receipt
+from postalynk.queue.topics import EVENTS, SEND_TOPICS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from postalynk.queue.native import RecordBatch
     from postalynk.queue.protocol import Queue
 
 TOPIC = "email.idempotency"
-EVENTS = "email.events"
 VERSION = 1
 CLOCK_SLACK_US = 60_000_000
 """A clock set back by up to a minute between claim and append must not hide an event."""
@@ -33,7 +36,7 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     at_us: int
     receipt: Receipt
     is_done: bool = False
-    """The messages are known to be in the log; else only `accepted_of` can tell."""
+    """The messages are known to be in the log; else only `stored_of` can tell."""
     salt: int = 1
     """Their organization's when they were claimed: it says in which partitions they can be, so a
     repetition accepts them by it, whatever it is by then."""
@@ -60,33 +63,52 @@ def decode(value: bytes) -> Claim:
     return _decode(value[1:])
 
 
-def accepted_of(queue: Queue, org: str, claim: Claim) -> set[bytes]:
-    """Which messages of a claim are in the log: reads ``email.events`` from the claim's time on.
+class Stored(NamedTuple):
+    """What the log holds of a claim's messages."""
 
+    whole: frozenset[bytes] = frozenset()
+    """Ids of which nothing is missing."""
+    unannounced: frozenset[bytes] = frozenset()
+    """Ids whose record is there and whose ACCEPTED event is not."""
+    announced: frozenset[bytes] = frozenset()
+    """The other way round."""
+
+
+def stored_of(queue: Queue, org: str, claim: Claim) -> Stored:
+    """What the log holds of a claim's messages, from the claim's time on.
+
+    Record and event are looked for each by itself: on a cluster one of them may be stored and the
+    other not, for their partitions have leaders of their own. A scheduled message has no record
+    there, but its event is only written when it is durable.
     Blocks; needed only where a process died, or an append failed, between claim and mark.
     """
     wanted = set(claim.receipt.accepted())
-    found: set[bytes] = set()
+    told: dict[bytes, bool] = {}
+    held: set[bytes] = set()
     for partition in partitions_of(org, queue.partitions, claim.salt):
-        if found != wanted:
-            found |= _accepted_in(queue, partition, claim, wanted - found)
-    return found
+        for batch in _since(queue, EVENTS, partition, claim):
+            told |= {id_: due for id_, due in accepted_ids(batch).items() if id_ in wanted}
+            if len(told) == len(wanted):
+                break
+        for topic in SEND_TOPICS:
+            for batch in _since(queue, topic, partition, claim):
+                held |= wanted & record_ids(batch)
+    whole = {id_ for id_, is_scheduled in told.items() if is_scheduled or id_ in held}
+    return Stored(frozenset(whole), frozenset(held - told.keys()), frozenset(told.keys() - whole))
 
 
-def _accepted_in(queue: Queue, partition: int, claim: Claim, wanted: set[bytes]) -> set[bytes]:
-    found: set[bytes] = set()
-    end = queue.offsets(EVENTS)[partition][1]
-    consumer = queue.consumer("", [EVENTS])
+def _since(queue: Queue, topic: str, partition: int, claim: Claim) -> Iterator[RecordBatch]:
+    end = queue.offsets(topic)[partition][1]
+    consumer = queue.consumer("", [topic])
     try:
-        consumer.pause([(EVENTS, other) for other in range(queue.partitions) if other != partition])
-        consumer.seek(EVENTS, partition, time_us=max(0, claim.at_us - CLOCK_SLACK_US))
+        consumer.pause([(topic, other) for other in range(queue.partitions) if other != partition])
+        consumer.seek(topic, partition, time_us=max(0, claim.at_us - CLOCK_SLACK_US))
         position = 0
-        while position < end and found != wanted:
+        while position < end:
             batch = consumer.poll(10_000, 8_000_000, 0)
             if not len(batch):
                 break
-            found.update(accepted_ids(batch, wanted - found))
-            position = batch.next_offsets()[EVENTS, partition]
+            yield batch
+            position = batch.next_offsets()[topic, partition]
     finally:
         consumer.close()
-    return found

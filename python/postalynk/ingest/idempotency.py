@@ -5,9 +5,9 @@ answer, not a second message: also while the first is still running, and after `
 **Model.** A key is *claimed* durably, with the request's hash and the ids it will have, before its
 messages are appended; afterwards it is marked *done*, along with some later append. In memory an
 LRU holds what is running and what was lately done; all else is one point read.
-**Crash.** Claimed but not done, and not running here: the log decides. Ids whose ACCEPTED event is
-there were accepted; the others are accepted now, under the ids of the claim. So the mark may be
-lost and the claim may be early, and the answer is still the first one's.
+**Crash.** Claimed but not done, and not running here: the log decides. Ids whose record and
+ACCEPTED event are there were accepted; what is missing is appended now, under the ids of the claim.
+So the mark may be lost and the claim may be early, and the answer is still the first one's.
 **Laws.** `one_key_one_message`: over all crashes and concurrent requests a key has at most one
 message per entry. `same_answer`: every 202 of a key has the same octets. `other_body_conflicts`.
 **Not here.** Refused requests claim nothing: a corrected body may use the same key.
@@ -25,15 +25,15 @@ import msgspec
 from postalynk.errors import QueueError
 from postalynk.ingest import claims
 from postalynk.ingest.answers import Answer, busy, refusal
-from postalynk.ingest.border import partition_of
-from postalynk.ingest.claims import Claim
+from postalynk.ingest.border import halves, partition_of
+from postalynk.ingest.claims import Claim, Stored
 from postalynk.ingest.receipt import Receipt
 from postalynk.observability import get_logger
 
 if TYPE_CHECKING:
     from postalynk.ingest.acceptor import Acceptor
     from postalynk.model import AcceptedMessage
-    from postalynk.queue.protocol import Queue
+    from postalynk.queue.protocol import Append, Queue
 
 log = get_logger(__name__)
 
@@ -158,10 +158,12 @@ class Idempotency:
         self, org: str, name: bytes, request: bytes, attempt: Attempt
     ) -> tuple[Answer, Claim | None]:
         partition = partition_of(org, self._queue.partitions)
-        claim, found = await asyncio.to_thread(self._look_up, org, partition, name)
+        claim, stored = await asyncio.to_thread(self._look_up, org, partition, name)
         if claim is not None and claim.request != request:
             return CONFLICT, None
-        if claim is not None and (claim.is_done or found.issuperset(claim.receipt.accepted())):
+        if claim is not None and (
+            claim.is_done or stored.whole.issuperset(claim.receipt.accepted())
+        ):
             return claim.receipt.answer(), self._mark(partition, name, claim)
         prepared = attempt.prepare(claim.receipt.message_ids() if claim is not None else None)
         if claim is None and isinstance(prepared, Prepared):
@@ -181,22 +183,28 @@ class Idempotency:
         messages = [
             m if m.salt == claim.salt else msgspec.structs.replace(m, salt=claim.salt)
             for m in prepared.messages
-            if m.id not in found
+            if m.id not in stored.whole
         ]
-        if not await self._acceptor.submit(messages, attempt.size):
+        parts, partitions = stored.unannounced | stored.announced, self._queue.partitions
+        missing: list[Append] = []
+        for ids, is_event in ((stored.unannounced, True), (stored.announced, False)):
+            parted = [m for m in messages if m.id in ids]
+            missing += halves(parted, partitions, is_event=is_event)
+        absent = [m for m in messages if m.id not in parts]
+        if not await self._acceptor.submit(absent, attempt.size, missing):
             return UNKNOWN, None
         attempt.accepted(claim.receipt, messages)
         return claim.receipt.answer(), self._mark(partition, name, claim)
 
-    def _look_up(self, org: str, partition: int, name: bytes) -> tuple[Claim | None, set[bytes]]:
+    def _look_up(self, org: str, partition: int, name: bytes) -> tuple[Claim | None, Stored]:
         """The claim in force, and which of its messages are in the log if it is not done."""
         value = self._queue.get(claims.TOPIC, partition, [name])[0]
         claim = claims.decode(value) if value is not None else None
         if claim is None or self._is_over(claim):
-            return None, set()
+            return None, Stored()
         if claim.is_done:
-            return claim, set()
-        return claim, claims.accepted_of(self._queue, org, claim)
+            return claim, Stored()
+        return claim, claims.stored_of(self._queue, org, claim)
 
     def _mark(self, partition: int, name: bytes, claim: Claim) -> Claim:
         """The claim as done; the mark saves a later search of the log, so it needs no sync."""

@@ -134,6 +134,29 @@ async def test_what_was_unknown_is_settled_by_the_log(
     assert service.accepted() == 1
 
 
+@pytest.mark.parametrize("stored_topics", ["email.send", "email.events"])
+async def test_what_is_stored_in_part_is_completed(service: Service, stored_topics: str) -> None:
+    """A cluster stored the record and not its event, or the event and not its record: each is in
+    the log once after the retry. The first would be sent twice, the second never.
+    """
+    own = service.queue.append
+
+    def stores_a_part(appends: Sequence[Any]) -> list[int]:
+        own([append for append in appends if append[0].startswith(stored_topics)])
+        raise QueueError("whether the records were stored is unknown")
+
+    def fails_with_messages(appends: Sequence[Any]) -> list[int]:
+        is_message = any(append[0].startswith("email.send") for append in appends)
+        return stores_a_part(appends) if is_message else own(appends)
+
+    service.queue.append = fails_with_messages  # type: ignore[method-assign]
+    assert (await service.post(message(), **KEY)).status_code == 503
+    service.queue.append = own  # type: ignore[method-assign]
+    assert (await service.post(message(), **KEY)).status_code == 202
+    for topic in ("email.send.normal", "email.events"):
+        assert sum(end for _, end in service.queue.offsets(topic)) == 1, topic
+
+
 async def test_a_repetition_accepts_by_the_salt_of_its_claim(service: Service) -> None:
     """What was unknown is found, and what is missing goes where it would have gone, though the
     organization has been spread otherwise meanwhile.
@@ -176,7 +199,7 @@ async def test_the_mark_follows_and_spares_the_search(
     assert claim is not None
     assert claim.is_done
     service.app = service.build()
-    monkeypatch.setattr(claims, "accepted_of", None)
+    monkeypatch.setattr(claims, "stored_of", None)
     assert (await service.post(message(), **KEY)).status_code == 202
 
 
