@@ -38,6 +38,8 @@ pub fn run(arguments: &Arguments) -> Result<Value, Failure> {
         sts: false,
         rate: "unlimited".into(),
         per_connection: 1_000,
+        // What is parked comes back by way of the queue, which is not here.
+        park_after_s: 3_600,
         seed: 1,
         ..Settings::default()
     };
