@@ -75,7 +75,7 @@ def run_ours(base: Path, messages: int, client: Client) -> Run:
     """One run of ours, on an empty queue."""
     with ours(base) as held:
         assert held.process is not None
-        client.submit(held.smtp_port, messages // 10, held.process.pid)
+        client.submit(held.smtp_port, messages, held.process.pid)  # until its memory has grown
         before = held.metric("postalynk_submission_messages_accepted_total")
         run = client.submit(held.smtp_port, messages, held.process.pid)
         taken = held.metric("postalynk_submission_messages_accepted_total") - before
@@ -88,7 +88,7 @@ def run_theirs(base: Path, messages: int, client: Client) -> Run:
     """One run of Postfix, on an empty queue."""
     theirs = Intake(base, free_port())
     try:
-        client.submit(theirs.port, messages // 10, theirs.pid)
+        client.submit(theirs.port, messages, theirs.pid)
         before = theirs.held()
         run = client.submit(theirs.port, messages, theirs.pid)
         if (taken := theirs.held() - before) != messages:
