@@ -22,11 +22,13 @@ LATER = """
 from postalynk.policy import Attempt, Retry, policy
 
 AGAIN = Retry("1h", max_age="3d", jitter=0)
+# What was on the wire when the process was killed.
+SOON = Retry("1s", max_age="3d", jitter=0)
 
 
 @policy.retry
 def retry(attempt: Attempt) -> Retry:
-    return AGAIN
+    return SOON if attempt.kind == "in_doubt" else AGAIN
 """
 PARTITIONS = 4
 FAR = "2999-01-01T00:00:00Z"
