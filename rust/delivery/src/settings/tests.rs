@@ -1,3 +1,5 @@
+//! What is read, what is refused, and which limits win.
+
 use super::*;
 
 #[test]
