@@ -3,7 +3,7 @@
 **Model.** A thread waits for whatever the connections hand up and judges it, a login by its API key
 (any username), messages by the batch (`batches`). What comes while a batch is made durable is the
 next one, so batches grow with the load; a second thread would only make them smaller (measured: a
-third more processor time a message). What is not plainly in order goes to the event loop, one by
+quarter more processor time a message). What is not plainly in order goes to the event loop, one by
 one, by the checks of `raw` and through the API's acceptor, so idempotency keys and the policy's
 `accept` are the same ones.
 **Invariants.** 250 only after the append is durable (G1). Every request is answered exactly once,
